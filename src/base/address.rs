@@ -1,0 +1,180 @@
+//! Addresses as a person writes them ([`Address`]) and as the system tells them ([`NetAddr`]).
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Where to listen or connect to, as a person writes it.
+///
+/// | text | meaning |
+/// |---|---|
+/// | `127.0.0.1:7000`, `[::1]:7000` | an internet address |
+/// | `localhost:7000` | a host name, looked up when it is used |
+/// | `unix:/run/x.sock` | a Unix socket with a place in the file system |
+/// | `unix:@name` | a Unix socket in Linux's abstract namespace (unix(7)) |
+///
+/// ```
+/// use tidemill::Address;
+/// let address: Address = "localhost:7000".parse()?;
+/// assert_eq!(address, Address::Host { name: "localhost".into(), port: 7000 });
+/// # Ok::<(), tidemill::AddressError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Address {
+    /// An internet address and port.
+    Inet(SocketAddr),
+    /// A host name, to be looked up.
+    Host {
+        /// The name, up to 253 bytes (RFC 1035, section 2.3.4).
+        name: String,
+        /// The port.
+        port: u16,
+    },
+    /// A Unix socket in the file system.
+    Path(PathBuf),
+    /// A Unix socket in Linux's abstract namespace, without the leading NUL.
+    Abstract(Vec<u8>),
+}
+
+/// What is wrong with the text of an [`Address`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// There is no `:PORT` at the end.
+    NoPort,
+    /// The port is not a number from 0 to 65535.
+    BadPort,
+    /// The host is empty, too long, or has a character that no host name has.
+    BadHost,
+    /// `unix:` with nothing behind it.
+    EmptyPath,
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AddressError::NoPort => "no port (write HOST:PORT or unix:PATH)",
+            AddressError::BadPort => "the port is not a number from 0 to 65535",
+            AddressError::BadHost => "not an internet address or host name",
+            AddressError::EmptyPath => "unix: without a path",
+        })
+    }
+}
+
+impl std::error::Error for AddressError {}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Address, AddressError> {
+        if let Some(rest) = text.strip_prefix("unix:") {
+            return match rest.strip_prefix('@') {
+                Some("") => Err(AddressError::EmptyPath),
+                Some(name) => Ok(Address::Abstract(name.as_bytes().to_vec())),
+                None if rest.is_empty() => Err(AddressError::EmptyPath),
+                None => Ok(Address::Path(PathBuf::from(rest))),
+            };
+        }
+        if let Ok(inet) = text.parse() {
+            return Ok(Address::Inet(inet));
+        }
+        let (name, port) = text.rsplit_once(':').ok_or(AddressError::NoPort)?;
+        let port = port.parse().map_err(|_| AddressError::BadPort)?;
+        let is_name_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+        if name.is_empty() || name.len() > 253 || !name.bytes().all(is_name_byte) {
+            return Err(AddressError::BadHost);
+        }
+        Ok(Address::Host { name: name.to_owned(), port })
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(inet: SocketAddr) -> Address {
+        Address::Inet(inet)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Inet(inet) => inet.fmt(f),
+            Address::Host { name, port } => write!(f, "{name}:{port}"),
+            Address::Path(path) => write!(f, "unix:{}", path.display()),
+            Address::Abstract(name) => write!(f, "unix:@{}", name.escape_ascii()),
+        }
+    }
+}
+
+/// An address as the system tells it: of a peer, or of one of our own sockets.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum NetAddr {
+    /// An internet address and port.
+    Inet(SocketAddr),
+    /// A Unix socket with a place in the file system.
+    Path(Box<Path>),
+    /// A Unix socket in Linux's abstract namespace, without the leading NUL.
+    Abstract(Box<[u8]>),
+    /// A Unix socket that was never bound, as most clients' are; or something else without an
+    /// address, such as a pipe.
+    Unnamed,
+}
+
+impl NetAddr {
+    /// The internet address, where it is one.
+    pub fn inet(&self) -> Option<SocketAddr> {
+        match self {
+            NetAddr::Inet(inet) => Some(*inet),
+            _ => None,
+        }
+    }
+
+    /// The port, where it is an internet address.
+    pub fn port(&self) -> Option<u16> {
+        self.inet().map(|inet| inet.port())
+    }
+}
+
+impl From<SocketAddr> for NetAddr {
+    fn from(inet: SocketAddr) -> NetAddr {
+        NetAddr::Inet(inet)
+    }
+}
+
+/// `127.0.0.1:7000`, `/run/x.sock`, `@name`, or `unnamed`.
+impl fmt::Display for NetAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NetAddr::Inet(inet) => inet.fmt(f),
+            NetAddr::Path(path) => write!(f, "{}", path.display()),
+            NetAddr::Abstract(name) => write!(f, "@{}", name.escape_ascii()),
+            NetAddr::Unnamed => f.write_str("unnamed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_parses_and_shows_as_it_was_written() {
+        for text in ["127.0.0.1:7000", "[::1]:0", "localhost:80", "unix:/run/x.sock", "unix:@mill"]
+        {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let wrong = |text: &str| text.parse::<Address>().unwrap_err();
+        assert_eq!(wrong("localhost"), AddressError::NoPort);
+        assert_eq!(wrong("localhost:http"), AddressError::BadPort);
+        assert_eq!(wrong("127.0.0.1:65536"), AddressError::BadPort);
+        assert_eq!(wrong(":80"), AddressError::BadHost);
+        assert_eq!(wrong("::1:80"), AddressError::BadHost);
+        assert_eq!(wrong("a b:80"), AddressError::BadHost);
+        assert_eq!(wrong("unix:"), AddressError::EmptyPath);
+        assert_eq!(wrong("unix:@"), AddressError::EmptyPath);
+    }
+}

@@ -1,0 +1,284 @@
+//! Letters from any thread to one reactor.
+//!
+//! Posting locks, appends and, for the first letter of a burst only, asks the caller to wake the
+//! reader. The reader takes the whole burst at once, by swapping its own empty buffer in. While
+//! nothing waits, looking costs it one atomic load.
+//!
+//! ```text
+//!  empty ──post: Wake──▶ waiting ──post: Quiet──▶ waiting
+//!    ▲                      │
+//!    └───────collect────────┘          close, from either: every later post is refused
+//! ```
+//!
+//! No wake-up is lost: the letter and the mark are there before [`Posted::Wake`] is answered, so
+//! a reader who looked too early to see them is yet to be woken.
+
+use std::sync::PoisonError;
+use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, Ordering},
+};
+
+pub(crate) struct Mailbox<T> {
+    state: Mutex<State<T>>,
+    /// Whether letters wait. Written only under the lock, so it may be read without.
+    pending: AtomicBool,
+    capacity: usize,
+}
+
+struct State<T> {
+    /// At most `capacity`; none once closed.
+    letters: Vec<T>,
+    is_closed: bool,
+}
+
+/// What is left to do for the one who posted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "the reader may have to be woken"]
+pub(crate) enum Posted {
+    /// This is the first letter of a burst: wake the reader.
+    Wake,
+    /// The reader is being woken by somebody else.
+    Quiet,
+}
+
+/// The letter back, because it was not posted.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Refused<T> {
+    /// As many letters wait as may: try later, or drop it.
+    Full(T),
+    /// Nobody will read it.
+    Closed(T),
+}
+
+impl<T> Mailbox<T> {
+    /// A mailbox in which at most `capacity` letters wait.
+    pub(crate) fn new(capacity: usize) -> Mailbox<T> {
+        assert!(capacity > 0, "a mailbox without room");
+        let state = State { letters: Vec::new(), is_closed: false };
+        Mailbox { state: Mutex::new(state), pending: AtomicBool::new(false), capacity }
+    }
+
+    /// Leaves a letter. After [`Posted::Wake`] the caller must wake the reader.
+    pub(crate) fn post(&self, letter: T) -> Result<Posted, Refused<T>> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return Err(Refused::Closed(letter));
+        }
+        if state.letters.len() >= self.capacity {
+            return Err(Refused::Full(letter));
+        }
+        state.letters.push(letter);
+        if state.letters.len() > 1 {
+            return Ok(Posted::Quiet);
+        }
+        self.pending.store(true, Ordering::Release);
+        Ok(Posted::Wake)
+    }
+
+    /// Whether letters wait.
+    #[inline]
+    pub(crate) fn is_pending(&self) -> bool {
+        self.pending.load(Ordering::Acquire)
+    }
+
+    /// Moves all letters, oldest first, to `into`, which must be empty: its memory takes the
+    /// next burst. What a large burst made of it is given back here, also if nothing waits.
+    pub(crate) fn collect(&self, into: &mut Vec<T>) {
+        assert!(into.is_empty(), "letters of the last burst were left");
+        into.shrink_to(KEPT_COUNT_MAX);
+        if self.is_pending() {
+            let mut state = self.lock();
+            std::mem::swap(&mut state.letters, into);
+            self.pending.store(false, Ordering::Release);
+        }
+    }
+
+    /// Refuses every letter from now on, and answers those that nobody will collect.
+    pub(crate) fn close(&self) -> Vec<T> {
+        let mut state = self.lock();
+        state.is_closed = true;
+        self.pending.store(false, Ordering::Release);
+        std::mem::take(&mut state.letters)
+    }
+
+    /// How many letters wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().letters.len()
+    }
+
+    /// Asserts what must be true while nobody is inside.
+    pub(crate) fn check(&self) {
+        let state = self.lock();
+        assert_eq!(self.is_pending(), !state.letters.is_empty(), "the mark and the letters");
+        assert!(state.letters.len() <= self.capacity, "more letters than there is room for");
+        assert!(!state.is_closed || state.letters.is_empty(), "letters that nobody collects");
+    }
+
+    /// Nothing in here can panic half-way, so a poisoned state is still a good one.
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many letters a buffer has room for at rest.
+const KEPT_COUNT_MAX: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Condvar;
+    use std::sync::atomic::AtomicUsize;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn collected<T>(mailbox: &Mailbox<T>) -> Vec<T> {
+        let mut letters = Vec::new();
+        mailbox.collect(&mut letters);
+        mailbox.check();
+        letters
+    }
+
+    #[test]
+    fn a_burst_wakes_once_and_arrives_in_order() {
+        let mailbox = Mailbox::new(10);
+        for burst in 0..3 {
+            assert!(!mailbox.is_pending());
+            assert_eq!(mailbox.post(burst), Ok(Posted::Wake));
+            assert_eq!(mailbox.post(burst + 1), Ok(Posted::Quiet));
+            assert_eq!(mailbox.post(burst + 2), Ok(Posted::Quiet));
+            assert_eq!((mailbox.is_pending(), mailbox.len()), (true, 3));
+            assert_eq!(collected(&mailbox), [burst, burst + 1, burst + 2]);
+        }
+        assert_eq!(collected(&mailbox), []);
+    }
+
+    #[test]
+    fn a_full_mailbox_gives_the_letter_back_until_it_was_read() {
+        let mailbox = Mailbox::new(2);
+        assert_eq!(mailbox.post('a'), Ok(Posted::Wake));
+        assert_eq!(mailbox.post('b'), Ok(Posted::Quiet));
+        assert_eq!(mailbox.post('c'), Err(Refused::Full('c')));
+        assert_eq!(collected(&mailbox), ['a', 'b']);
+        assert_eq!(mailbox.post('c'), Ok(Posted::Wake));
+    }
+
+    #[test]
+    fn closing_answers_what_was_left_and_refuses_the_rest() {
+        let mailbox = Mailbox::new(1);
+        assert_eq!(mailbox.post('a'), Ok(Posted::Wake));
+        assert_eq!(mailbox.close(), ['a']);
+        assert_eq!(mailbox.post('b'), Err(Refused::Closed('b')), "closed comes before full");
+        assert_eq!(collected(&mailbox), []);
+        assert_eq!(mailbox.close(), []);
+    }
+
+    #[test]
+    fn memory_of_a_large_burst_is_given_back_on_both_sides() {
+        let burst = 8 * KEPT_COUNT_MAX;
+        let mailbox = Mailbox::new(burst);
+        let mut letters = Vec::new();
+        for _ in 0..2 {
+            for letter in 0..burst {
+                assert!(mailbox.post(letter).is_ok());
+            }
+            mailbox.collect(&mut letters);
+            assert_eq!(letters.len(), burst);
+            letters.clear();
+        }
+        mailbox.collect(&mut letters);
+        assert!(letters.capacity() <= KEPT_COUNT_MAX);
+        assert!(mailbox.lock().letters.capacity() <= KEPT_COUNT_MAX);
+    }
+
+    #[test]
+    fn survives_a_thread_that_panics_with_the_lock_held() {
+        let mailbox = Mailbox::new(2);
+        assert_eq!(mailbox.post(1), Ok(Posted::Wake));
+        thread::scope(|scope| {
+            let dies = scope.spawn(|| {
+                let _guard = mailbox.lock();
+                std::panic::resume_unwind(Box::new("as planned"));
+            });
+            assert!(dies.join().is_err());
+        });
+        assert!(mailbox.state.is_poisoned());
+        assert_eq!(mailbox.post(2), Ok(Posted::Quiet));
+        assert_eq!(collected(&mailbox), [1, 2]);
+    }
+
+    /// What a poller's waker is to a reactor.
+    #[derive(Default)]
+    struct Bell {
+        rung: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl Bell {
+        fn ring(&self) {
+            *self.rung.lock().unwrap() = true;
+            self.changed.notify_one();
+        }
+
+        /// Waits for a ring; the patience is only there to fail rather than to hang.
+        fn wait(&self) {
+            let rung = self.rung.lock().unwrap();
+            let patience = Duration::from_secs(60);
+            let (mut rung, waited) =
+                self.changed.wait_timeout_while(rung, patience, |rung| !*rung).unwrap();
+            assert!(!waited.timed_out(), "letters wait, and nobody woke the reader");
+            *rung = false;
+        }
+    }
+
+    #[test]
+    fn no_letter_is_lost_between_threads_and_the_wake_ups_suffice() {
+        const WRITERS: usize = 4;
+        const LETTERS: usize = 20_000;
+        let mailbox = Mailbox::new(64);
+        let bell = Bell::default();
+        let wake_count = AtomicUsize::new(0);
+        let write = |writer: usize| {
+            for number in 0..LETTERS {
+                let mut letter = (writer, number);
+                loop {
+                    match mailbox.post(letter) {
+                        Ok(Posted::Quiet) => break,
+                        Ok(Posted::Wake) => {
+                            wake_count.fetch_add(1, Ordering::Relaxed);
+                            bell.ring();
+                            break;
+                        }
+                        Err(Refused::Full(back)) => letter = back,
+                        Err(Refused::Closed(_)) => panic!("closed too early"),
+                    }
+                    thread::yield_now();
+                }
+            }
+        };
+        let mut burst_count = 0;
+        thread::scope(|scope| {
+            let write = &write;
+            (0..WRITERS).for_each(|writer| {
+                scope.spawn(move || write(writer));
+            });
+            let mut next = [0; WRITERS];
+            let mut letters = Vec::new();
+            while next != [LETTERS; WRITERS] {
+                mailbox.collect(&mut letters);
+                if letters.is_empty() {
+                    bell.wait();
+                    continue;
+                }
+                burst_count += 1;
+                for (writer, number) in letters.drain(..) {
+                    assert_eq!(number, next[writer], "each writer's letters keep their order");
+                    next[writer] += 1;
+                }
+            }
+        });
+        mailbox.check();
+        assert_eq!(wake_count.into_inner(), burst_count, "one wake-up for each burst");
+    }
+}

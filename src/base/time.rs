@@ -1,0 +1,95 @@
+//! A moment on the clock of a [`Platform`](crate::sys::Platform), carried as a value.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
+
+/// A moment: nanoseconds since the platform's clock began, which is when it was made.
+///
+/// The reactor reads its clock at most twice a turn and hands the moment down, so time stands
+/// still inside a turn, and a simulated clock serves as well as the real one. Moments of two
+/// reactors can be compared only where they share a platform clock: those of one
+/// [`Server`](crate::Server) do not.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time(u64);
+
+impl Time {
+    /// When the platform's clock began.
+    pub const ZERO: Time = Time(0);
+    /// Later than everything: 584 years on.
+    pub const MAX: Time = Time(u64::MAX);
+
+    /// The moment this many nanoseconds after the clock began.
+    pub const fn from_nanos(nanos: u64) -> Time {
+        Time(nanos)
+    }
+
+    /// The moment this many milliseconds after the clock began.
+    pub const fn from_millis(millis: u64) -> Time {
+        Time(millis.saturating_mul(1_000_000))
+    }
+
+    /// Nanoseconds since the clock began.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Whole milliseconds since the clock began.
+    pub const fn as_millis(self) -> u64 {
+        self.0 / 1_000_000
+    }
+
+    /// How long ago `earlier` was; zero where it is not earlier.
+    pub fn since(self, earlier: Time) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Saturates at [`Time::MAX`].
+impl Add<Duration> for Time {
+    type Output = Time;
+
+    fn add(self, span: Duration) -> Time {
+        let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        Time(self.0.saturating_add(nanos))
+    }
+}
+
+/// Saturates at zero, like [`Time::since`].
+impl Sub for Time {
+    type Output = Duration;
+
+    fn sub(self, earlier: Time) -> Duration {
+        self.since(earlier)
+    }
+}
+
+/// Seconds with six decimals: `1.250000`.
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:06}", self.0 / 1_000_000_000, self.0 % 1_000_000_000 / 1_000)
+    }
+}
+
+impl fmt::Debug for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Time({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_saturates_at_both_ends() {
+        assert_eq!(Time::MAX + Duration::MAX, Time::MAX);
+        assert_eq!(Time::ZERO - Time::MAX, Duration::ZERO);
+        assert_eq!(Time::from_millis(1500) - Time::from_millis(500), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn shows_as_seconds() {
+        assert_eq!(Time::from_millis(1250).to_string(), "1.250000");
+    }
+}

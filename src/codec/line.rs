@@ -1,0 +1,333 @@
+//! Lines of text: bytes up to a terminator, of which each mode has exactly one rule.
+
+mod error;
+
+use std::fmt;
+
+pub use error::{LineEncodeError, LineError};
+
+use super::{Decoder, Encoder, Excerpt};
+
+/// What ends a line.
+///
+/// Two programs that disagree about this can be made to see different messages in the same bytes
+/// ("smuggling"). Where lines are handed on to other programs, take the mode that the protocol
+/// names, and [`CrLf`](Ending::CrLf) where it names CRLF.
+///
+/// | bytes | `Any` | `Lf` | `CrLf` |
+/// |---|---|---|---|
+/// | `text LF` | `text` | `text` | [`BareLf`](LineError::BareLf) |
+/// | `text CR LF` | `text` | `text CR` | `text` |
+/// | `text CR CR LF` | `text CR` | `text CR CR` | [`BareCr`](LineError::BareCr) |
+/// | `te CR xt LF` | `te CR xt` | `te CR xt` | [`BareCr`](LineError::BareCr) |
+/// | `text`, end | `text` | `text` | `text` |
+/// | `text CR`, end | `text CR` | `text CR` | [`BareCr`](LineError::BareCr) |
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// LF; one CR right before it belongs to the ending. Any other CR is text. Written as LF.
+    ///
+    /// What RFC 9112, section 2.2 allows: "a recipient MAY recognize a single LF as a line
+    /// terminator and ignore any preceding CR". For people with telnet or netcat.
+    #[default]
+    Any,
+
+    /// LF and nothing else: a CR is text like any other byte.
+    Lf,
+
+    /// CR LF and nothing else: a CR or an LF without the other is an error.
+    ///
+    /// RFC 5321, section 2.3.8: "Conforming implementations MUST NOT recognize or generate any
+    /// other character or character sequence as a line terminator." We refuse stray ones instead
+    /// of taking them for text, since the next program might not.
+    CrLf,
+}
+
+impl Ending {
+    /// The bytes that are written at the end of a line.
+    pub fn as_bytes(self) -> &'static [u8] {
+        match self {
+            Ending::Any | Ending::Lf => b"\n",
+            Ending::CrLf => b"\r\n",
+        }
+    }
+
+    fn max_bytes(self) -> usize {
+        match self {
+            Ending::Lf => 1,
+            Ending::Any | Ending::CrLf => 2,
+        }
+    }
+}
+
+/// The codec of lines.
+///
+/// A line may have [`limit`](Lines::with_limit) bytes of text, its ending not counted. One byte
+/// more is an error as soon as it has come, whether or not an ending follows. Text is any bytes:
+/// whether it is UTF-8 is for the handler to ask.
+///
+/// A last line without an ending is a line too, unless [`require_ending`](Lines::require_ending)
+/// was asked for; it can be told by [`Line::is_terminated`].
+///
+/// Each byte is looked at once, however small the pieces in which it comes.
+///
+/// ```
+/// use tidemill::codec::{Decoder, Ending, LineError, Lines};
+///
+/// let mut lines = Lines::new(Ending::Any).with_limit(4);
+/// let (line, taken) = lines.decode(b"ping\r\nand")?.unwrap();
+/// assert_eq!(line.text(), b"ping");
+/// assert_eq!(line.ending(), b"\r\n");
+/// assert_eq!(taken, 6);
+///
+/// assert_eq!(lines.decode(b"and")?, None);
+/// let error = lines.decode(b"and m").unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     r#"line at byte 6 of the stream is longer than 4 bytes, it starts "and m""#
+/// );
+/// # Ok::<(), LineError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Lines {
+    ending: Ending,
+    requires_ending: bool,
+    /// The most bytes of text in one line.
+    limit_bytes: usize,
+    /// The first bytes of the waiting line in which no ending begins. In `CrLf` they hold neither
+    /// CR nor LF. Zero between lines, and `scanned_bytes <= input.len()` at every call.
+    scanned_bytes: usize,
+    /// Where in the stream the waiting line starts.
+    offset: u64,
+}
+
+impl Lines {
+    /// The most bytes of text in a line if nothing else is said: what most programs that read
+    /// header lines allow.
+    pub const DEFAULT_LIMIT_BYTES: usize = 8 * 1024;
+
+    /// A codec for lines that end so, at the start of a stream.
+    pub fn new(ending: Ending) -> Lines {
+        Lines {
+            ending,
+            requires_ending: false,
+            limit_bytes: Lines::DEFAULT_LIMIT_BYTES,
+            scanned_bytes: 0,
+            offset: 0,
+        }
+    }
+
+    /// Allows lines of up to `limit_bytes` of text, the ending not counted.
+    pub fn with_limit(self, limit_bytes: usize) -> Lines {
+        Lines { limit_bytes, ..self }
+    }
+
+    /// Makes a last line without an ending an error. For protocols in which half a command must
+    /// not be taken for a whole one.
+    pub fn require_ending(self) -> Lines {
+        Lines { requires_ending: true, ..self }
+    }
+
+    /// Where an ending may be: the first LF, in `CrLf` the first CR or LF.
+    #[inline]
+    fn find(&self, input: &[u8]) -> Option<usize> {
+        let news = &input[self.scanned_bytes..];
+        let found = match self.ending {
+            Ending::Any | Ending::Lf => memchr::memchr(b'\n', news),
+            Ending::CrLf => memchr::memchr2(b'\r', b'\n', news),
+        };
+        found.map(|index| self.scanned_bytes + index)
+    }
+
+    /// The line that ends where `find` found something, if it is whole and good.
+    #[inline]
+    fn line_at<'a>(&self, input: &'a [u8], index: usize) -> Option<Line<'a>> {
+        let (text_bytes, whole_bytes) = match self.ending {
+            Ending::Lf => (index, index + 1),
+            Ending::Any => {
+                let has_cr = index > 0 && input[index - 1] == b'\r';
+                (index - usize::from(has_cr), index + 1)
+            }
+            Ending::CrLf if input[index..].starts_with(b"\r\n") => (index, index + 2),
+            Ending::CrLf => return None,
+        };
+        let is_short = text_bytes <= self.limit_bytes;
+        is_short.then(|| Line { whole: &input[..whole_bytes], text_bytes })
+    }
+
+    /// Says why there is no line in spite of what `find` found: an error, or a wait. Apart from
+    /// `decode` so that the way of a good line stays short and is inlined.
+    #[inline(never)]
+    fn no_line(&mut self, input: &[u8], found: Option<usize>) -> Result<(), LineError> {
+        match found {
+            None => self.wait(input, input.len()),
+            Some(_) if self.ending != Ending::CrLf => Err(self.too_long(input)),
+            Some(index) if &input[index..] == b"\r" => self.wait(input, index),
+            Some(index) => Err(self.bare(input, index)),
+        }
+    }
+
+    /// `line` has no ending yet, and none begins in its first `scanned_bytes`.
+    fn wait(&mut self, line: &[u8], scanned_bytes: usize) -> Result<(), LineError> {
+        if line.len() > self.limit_bytes {
+            // A CR right behind the longest text may yet turn out to be half of its ending.
+            let may_end = self.ending != Ending::Lf
+                && line.len() - 1 == self.limit_bytes
+                && line.ends_with(b"\r");
+            if !may_end {
+                return Err(self.too_long(line));
+            }
+        }
+        self.scanned_bytes = scanned_bytes;
+        Ok(())
+    }
+
+    /// The CR or LF at `index` stands alone, or stands beyond the limit.
+    #[cold]
+    fn bare(&self, line: &[u8], index: usize) -> LineError {
+        if index > self.limit_bytes {
+            return self.too_long(line);
+        }
+        let offset = self.offset + index as u64;
+        let line_start = Excerpt::of(&line[..=index]);
+        match line[index] {
+            b'\n' => LineError::BareLf { offset, line_start },
+            _ => LineError::BareCr { offset, line_start },
+        }
+    }
+
+    #[cold]
+    fn too_long(&self, line: &[u8]) -> LineError {
+        // Not more than is there at the earliest moment at which this is known, so that the error
+        // is the same however the stream was cut.
+        let known_bytes = line.len().min(self.limit_bytes.saturating_add(1));
+        LineError::TooLong {
+            offset: self.offset,
+            limit_bytes: self.limit_bytes,
+            line_start: Excerpt::of(&line[..known_bytes]),
+        }
+    }
+}
+
+/// [`Ending::Any`] with the default limit.
+impl Default for Lines {
+    fn default() -> Lines {
+        Lines::new(Ending::Any)
+    }
+}
+
+impl Decoder for Lines {
+    type Frame<'a> = Line<'a>;
+    type Error = LineError;
+
+    // Always: left to itself the compiler makes this a call, with the result going through memory,
+    // and a 64-byte line costs 164 instructions, its search included, instead of 123 (callgrind).
+    #[inline(always)]
+    fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Option<(Line<'a>, usize)>, LineError> {
+        let found = self.find(input);
+        let Some(line) = found.and_then(|index| self.line_at(input, index)) else {
+            return self.no_line(input, found).map(|()| None);
+        };
+        self.scanned_bytes = 0;
+        self.offset += line.whole.len() as u64;
+        Ok(Some((line, line.whole.len())))
+    }
+
+    /// The last line, if it has no ending; `None` if there is nothing behind the last ending.
+    fn decode_eof<'a>(&mut self, rest: &'a [u8]) -> Result<Option<Line<'a>>, LineError> {
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        if self.ending == Ending::CrLf && rest.ends_with(b"\r") {
+            return Err(self.bare(rest, rest.len() - 1));
+        }
+        // Too long by a CR that `wait` hoped would be half of an ending.
+        if rest.len() > self.limit_bytes {
+            return Err(self.too_long(rest));
+        }
+        if self.requires_ending {
+            let line_start = Excerpt::of(rest);
+            return Err(LineError::Unterminated { offset: self.offset, line_start });
+        }
+        self.scanned_bytes = 0;
+        self.offset += rest.len() as u64;
+        Ok(Some(Line { whole: rest, text_bytes: rest.len() }))
+    }
+
+    #[inline]
+    fn max_bytes(&self) -> usize {
+        self.limit_bytes.saturating_add(self.ending.max_bytes())
+    }
+}
+
+/// Writes a text and [`Ending::as_bytes`].
+impl Encoder for Lines {
+    type Item<'a> = &'a [u8];
+    type Error = LineEncodeError;
+
+    #[inline]
+    fn encode(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), LineEncodeError> {
+        if text.len() > self.limit_bytes {
+            let (text_bytes, limit_bytes) = (text.len(), self.limit_bytes);
+            return Err(LineEncodeError::TooLong { text_bytes, limit_bytes });
+        }
+        let stray = match self.ending {
+            Ending::Lf => memchr::memchr(b'\n', text),
+            Ending::CrLf => memchr::memchr2(b'\r', b'\n', text),
+            // A CR at the end would be taken for a part of the ending.
+            Ending::Any => memchr::memchr(b'\n', text)
+                .or_else(|| text.ends_with(b"\r").then(|| text.len() - 1)),
+        };
+        if let Some(index) = stray {
+            return Err(LineEncodeError::HoldsEnding { index });
+        }
+        let ending = self.ending.as_bytes();
+        out.reserve(text.len() + ending.len());
+        out.extend_from_slice(text);
+        out.extend_from_slice(ending);
+        Ok(())
+    }
+}
+
+/// One line, as it stands in the input.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Line<'a> {
+    whole: &'a [u8],
+    /// `text_bytes <= whole.len()`; what lies behind is the ending.
+    text_bytes: usize,
+}
+
+impl<'a> Line<'a> {
+    /// The line without its ending.
+    #[inline]
+    pub fn text(&self) -> &'a [u8] {
+        &self.whole[..self.text_bytes]
+    }
+
+    /// The ending as it came: `\n`, `\r\n`, or nothing where the stream ended first.
+    #[inline]
+    pub fn ending(&self) -> &'a [u8] {
+        &self.whole[self.text_bytes..]
+    }
+
+    /// The text and its ending in one piece: what an echo sends back.
+    #[inline]
+    pub fn whole(&self) -> &'a [u8] {
+        self.whole
+    }
+
+    /// False only for a last line that the stream ended before its ending.
+    #[inline]
+    pub fn is_terminated(&self) -> bool {
+        self.text_bytes < self.whole.len()
+    }
+}
+
+/// Escaped, and cut as an [`Excerpt`] is.
+impl fmt::Debug for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Line").field(&Excerpt::of(self.whole)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

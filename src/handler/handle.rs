@@ -1,0 +1,398 @@
+//! What may leave the thread: the way to a reactor, or to all of a server, from anywhere.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{Connect, Service, StreamHandler};
+use crate::base::id::{ConnId, EndpointId};
+use crate::base::mailbox::{self, Mailbox, Posted};
+use crate::hub::groups::{Broadcast, Receipt};
+use crate::hub::limits::Limits;
+use crate::sys::Wake;
+
+/// Reaches the reactors of a server, or a single one, from any thread. Cloning is cheap.
+///
+/// Everything sent is put into the mailbox of the reactor concerned, which is woken once for a
+/// burst and works it off in its next turn. A mailbox is bounded: what does not fit is given
+/// back.
+pub struct Handle<M: 'static = ()> {
+    shared: Arc<Shared<M>>,
+}
+
+/// What the handles and the reactors of one server share.
+struct Shared<M: 'static> {
+    posts: Box<[Post<M>]>,
+    next_endpoint: AtomicU32,
+    /// Connections open in all reactors.
+    open: AtomicUsize,
+    /// A listener rests because the limit on connections was reached.
+    is_accept_held: AtomicBool,
+}
+
+/// The way to one reactor.
+struct Post<M: 'static> {
+    mailbox: Mailbox<Letter<M>>,
+    waker: Arc<dyn Wake>,
+    /// Connections open in this reactor.
+    load: AtomicUsize,
+    /// The time left to finish, in milliseconds, once a shutdown was asked for. It has a place
+    /// of its own, since it must arrive even where the mailbox is full.
+    shutdown: AtomicU64,
+}
+
+const NO_SHUTDOWN: u64 = u64::MAX;
+
+/// What a mailbox holds.
+pub(crate) enum Letter<M: 'static> {
+    Message(ConnId, M),
+    Notify(EndpointId, M),
+    Close(ConnId),
+    Abort(ConnId),
+    Broadcast(Arc<Posting>),
+    Connect(Connect, Box<dyn StreamHandler<M> + Send>),
+    Listen(EndpointId, OwnedFd, Box<dyn Service<M> + Send>),
+    Unlisten(EndpointId),
+    Adopt(OwnedFd, Box<dyn StreamHandler<M> + Send>),
+}
+
+/// A letter was not taken. It is given back where it can be of use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused<T> {
+    /// The mailbox holds [`Limits::mailbox`](crate::Limits::mailbox) letters.
+    Full(T),
+    /// The reactor has ended.
+    Closed(T),
+}
+
+impl<T> Refused<T> {
+    /// What was to be sent.
+    pub fn into_inner(self) -> T {
+        match self {
+            Refused::Full(it) | Refused::Closed(it) => it,
+        }
+    }
+
+    fn map<U>(self, f: impl FnOnce(T) -> U) -> Refused<U> {
+        match self {
+            Refused::Full(it) => Refused::Full(f(it)),
+            Refused::Closed(it) => Refused::Closed(f(it)),
+        }
+    }
+}
+
+impl<T> fmt::Display for Refused<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refused::Full(_) => "the reactor's mailbox is full",
+            Refused::Closed(_) => "the reactor has ended",
+        })
+    }
+}
+
+impl<T: fmt::Debug> std::error::Error for Refused<T> {}
+
+impl<M: 'static> Handle<M> {
+    pub(crate) fn new(wakers: Vec<Arc<dyn Wake>>, mailbox: usize) -> Handle<M> {
+        let post = |waker| Post {
+            mailbox: Mailbox::new(mailbox),
+            waker,
+            load: AtomicUsize::new(0),
+            shutdown: AtomicU64::new(NO_SHUTDOWN),
+        };
+        let shared = Shared {
+            posts: wakers.into_iter().map(post).collect(),
+            next_endpoint: AtomicU32::new(0),
+            open: AtomicUsize::new(0),
+            is_accept_held: AtomicBool::new(false),
+        };
+        Handle { shared: Arc::new(shared) }
+    }
+
+    // For everybody.
+
+    /// Sends a message to a connection, whose handler gets it as
+    /// [`on_message`](crate::StreamHandler::on_message). One that has ended by then drops it.
+    ///
+    /// # Errors
+    /// The mailbox is full or the reactor has ended; the message is given back.
+    pub fn send(&self, to: ConnId, message: M) -> Result<(), Refused<M>> {
+        self.post(to.reactor(), Letter::Message(to, message)).map_err(|refused| {
+            refused.map(|letter| match letter {
+                Letter::Message(_, message) => message,
+                _ => unreachable!("what was posted is given back"),
+            })
+        })
+    }
+
+    /// Sends a message to a listener or a datagram socket on one reactor of the server.
+    ///
+    /// # Errors
+    /// As for [`send`](Handle::send).
+    pub fn notify(&self, reactor: usize, to: EndpointId, message: M) -> Result<(), Refused<M>> {
+        self.post(reactor, Letter::Notify(to, message)).map_err(|refused| {
+            refused.map(|letter| match letter {
+                Letter::Notify(_, message) => message,
+                _ => unreachable!("what was posted is given back"),
+            })
+        })
+    }
+
+    /// Closes a connection, delivering first what was written to it.
+    ///
+    /// # Errors
+    /// The mailbox is full or the reactor has ended.
+    pub fn close(&self, id: ConnId) -> Result<(), Refused<()>> {
+        self.post(id.reactor(), Letter::Close(id)).map_err(|refused| refused.map(drop))
+    }
+
+    /// Ends a connection at once.
+    ///
+    /// # Errors
+    /// As for [`close`](Handle::close).
+    pub fn abort(&self, id: ConnId) -> Result<(), Refused<()>> {
+        self.post(id.reactor(), Letter::Abort(id)).map_err(|refused| refused.map(drop))
+    }
+
+    /// Sends bytes to every member of a group, on all reactors. What became of it is told by the
+    /// ticket.
+    ///
+    /// # Errors
+    /// A mailbox is full or a reactor has ended. Reactors before it in number have got it.
+    pub fn broadcast(&self, broadcast: Broadcast) -> Result<Ticket, Refused<()>> {
+        let ticket = Ticket::new(self.shared.posts.len());
+        let posting = Arc::new(Posting { broadcast, ticket: ticket.clone() });
+        for reactor in 0..self.shared.posts.len() {
+            let letter = Letter::Broadcast(posting.clone());
+            self.post(reactor, letter).map_err(|refused| refused.map(drop))?;
+        }
+        Ok(ticket)
+    }
+
+    /// Has a reactor start an outgoing connection. What comes of it, the handler learns.
+    ///
+    /// # Errors
+    /// The mailbox is full or the reactor has ended. Where as many connections are open as may
+    /// be, the handler is dropped without a callback.
+    pub fn connect(
+        &self,
+        reactor: usize,
+        to: impl Into<Connect>,
+        handler: impl StreamHandler<M> + Send,
+    ) -> Result<(), Refused<()>> {
+        let letter = Letter::Connect(to.into(), Box::new(handler));
+        self.post(reactor, letter).map_err(|refused| refused.map(drop))
+    }
+
+    /// Has a reactor take over a listening socket, such as a bound `std::net::TcpListener`. An
+    /// error on the way there is logged, and the socket closed.
+    ///
+    /// # Errors
+    /// The mailbox is full or the reactor has ended; the socket is closed.
+    pub fn adopt_listener(
+        &self,
+        reactor: usize,
+        socket: impl Into<OwnedFd>,
+        service: impl Service<M> + Send,
+    ) -> Result<EndpointId, Refused<()>> {
+        let id = self.next_endpoint();
+        let letter = Letter::Listen(id, socket.into(), Box::new(service));
+        self.post(reactor, letter).map_err(|refused| refused.map(drop))?;
+        Ok(id)
+    }
+
+    /// Has a reactor take over a connected stream or another descriptor that can be polled. An
+    /// error on the way there is logged, and the descriptor closed.
+    ///
+    /// # Errors
+    /// The mailbox is full or the reactor has ended; the descriptor is closed.
+    pub fn adopt_stream(
+        &self,
+        reactor: usize,
+        fd: impl Into<OwnedFd>,
+        handler: impl StreamHandler<M> + Send,
+    ) -> Result<(), Refused<()>> {
+        let letter = Letter::Adopt(fd.into(), Box::new(handler));
+        self.post(reactor, letter).map_err(|refused| refused.map(drop))
+    }
+
+    /// Closes a listener or a datagram socket, on all reactors. Connections that it accepted
+    /// stay.
+    ///
+    /// # Errors
+    /// A mailbox is full or a reactor has ended.
+    pub fn remove(&self, endpoint: EndpointId) -> Result<(), Refused<()>> {
+        for reactor in 0..self.shared.posts.len() {
+            let letter = Letter::Unlisten(endpoint);
+            self.post(reactor, letter).map_err(|refused| refused.map(drop))?;
+        }
+        Ok(())
+    }
+
+    /// Starts the shutdown of all reactors: listeners close, every handler is told, what is
+    /// queued is delivered. What has not ended after `grace` is aborted. Asking again can only
+    /// shorten the time. Arrives always.
+    pub fn shutdown(&self, grace: Duration) {
+        let millis = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX).min(NO_SHUTDOWN - 1);
+        for post in &self.shared.posts {
+            post.shutdown.fetch_min(millis, Ordering::AcqRel);
+            post.waker.wake();
+        }
+    }
+
+    /// How many reactors there are; their numbers start at 0.
+    pub fn reactor_count(&self) -> usize {
+        self.shared.posts.len()
+    }
+
+    /// Connections open in all reactors together.
+    pub fn connection_count(&self) -> usize {
+        self.shared.open.load(Ordering::Relaxed)
+    }
+
+    /// Connections open in one reactor.
+    pub fn load(&self, reactor: usize) -> usize {
+        self.shared.posts[reactor].load.load(Ordering::Relaxed)
+    }
+
+    fn post(&self, reactor: usize, letter: Letter<M>) -> Result<(), Refused<Letter<M>>> {
+        let Some(post) = self.shared.posts.get(reactor) else {
+            return Err(Refused::Closed(letter));
+        };
+        match post.mailbox.post(letter) {
+            Ok(Posted::Wake) => post.waker.wake(),
+            Ok(Posted::Quiet) => {}
+            Err(mailbox::Refused::Full(letter)) => return Err(Refused::Full(letter)),
+            Err(mailbox::Refused::Closed(letter)) => return Err(Refused::Closed(letter)),
+        }
+        Ok(())
+    }
+
+    // For the reactors.
+
+    pub(crate) fn next_endpoint(&self) -> EndpointId {
+        EndpointId::new(self.shared.next_endpoint.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn wake(&self, reactor: usize) {
+        self.shared.posts[reactor].waker.wake();
+    }
+
+    pub(crate) fn has_letters(&self, reactor: u32) -> bool {
+        self.shared.posts[reactor as usize].mailbox.is_pending()
+    }
+
+    pub(crate) fn collect(&self, reactor: u32, into: &mut Vec<Letter<M>>) {
+        self.shared.posts[reactor as usize].mailbox.collect(into);
+    }
+
+    /// Refuses what comes from now on; what had come is dropped.
+    pub(crate) fn close_mailbox(&self, reactor: u32) {
+        drop(self.shared.posts[reactor as usize].mailbox.close());
+    }
+
+    /// The grace of a shutdown that was asked for since the last call.
+    #[inline]
+    pub(crate) fn take_shutdown(&self, reactor: u32) -> Option<Duration> {
+        let shutdown = &self.shared.posts[reactor as usize].shutdown;
+        if shutdown.load(Ordering::Relaxed) == NO_SHUTDOWN {
+            return None;
+        }
+        Some(Duration::from_millis(shutdown.swap(NO_SHUTDOWN, Ordering::AcqRel)))
+    }
+
+    pub(crate) fn is_full(&self, limits: &Limits) -> bool {
+        self.connection_count() >= limits.connections
+    }
+
+    pub(crate) fn count_opened(&self, reactor: u32) {
+        self.shared.open.fetch_add(1, Ordering::Relaxed);
+        self.shared.posts[reactor as usize].load.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one connection less; where a listener anywhere waits for that, all are woken.
+    pub(crate) fn count_closed(&self, reactor: u32) {
+        self.shared.posts[reactor as usize].load.fetch_sub(1, Ordering::Relaxed);
+        self.shared.open.fetch_sub(1, Ordering::SeqCst);
+        if self.shared.is_accept_held.load(Ordering::SeqCst)
+            && self.shared.is_accept_held.swap(false, Ordering::SeqCst)
+        {
+            for post in &self.shared.posts {
+                post.waker.wake();
+            }
+        }
+    }
+
+    /// A listener rests at the limit: whoever closes a connection next shall wake it. Answers
+    /// whether the limit still holds; otherwise it is to go on at once.
+    pub(crate) fn hold_accept(&self, limits: &Limits) -> bool {
+        self.shared.is_accept_held.store(true, Ordering::SeqCst);
+        self.shared.open.load(Ordering::SeqCst) >= limits.connections
+    }
+}
+
+impl<M: 'static> Clone for Handle<M> {
+    fn clone(&self) -> Handle<M> {
+        Handle { shared: self.shared.clone() }
+    }
+}
+
+impl<M: 'static> fmt::Debug for Handle<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({} reactors)", self.shared.posts.len())
+    }
+}
+
+/// A broadcast on its way to the reactors.
+pub(crate) struct Posting {
+    pub(crate) broadcast: Broadcast,
+    pub(crate) ticket: Ticket,
+}
+
+/// What becomes of a broadcast to all reactors, once each has sent it on.
+#[derive(Clone, Debug)]
+pub struct Ticket(Arc<(Mutex<Tally>, Condvar)>);
+
+#[derive(Debug)]
+struct Tally {
+    missing: usize,
+    receipt: Receipt,
+}
+
+impl Ticket {
+    fn new(reactors: usize) -> Ticket {
+        let tally = Tally { missing: reactors, receipt: Receipt::default() };
+        Ticket(Arc::new((Mutex::new(tally), Condvar::new())))
+    }
+
+    pub(crate) fn add(&self, part: Receipt) {
+        let mut tally = self.lock();
+        tally.missing -= 1;
+        tally.receipt.sent += part.sent;
+        tally.receipt.skipped += part.skipped;
+        tally.receipt.closed += part.closed;
+        if tally.missing == 0 {
+            self.0.1.notify_all();
+        }
+    }
+
+    /// The receipt, once all reactors have answered.
+    pub fn receipt(&self) -> Option<Receipt> {
+        let tally = self.lock();
+        (tally.missing == 0).then_some(tally.receipt)
+    }
+
+    /// Waits for the receipt, not longer than this. Not for handlers: they must not block, and
+    /// their own reactor answers only after they have returned.
+    pub fn wait(&self, at_most: Duration) -> Option<Receipt> {
+        let waited = self.0.1.wait_timeout_while(self.lock(), at_most, |tally| tally.missing > 0);
+        let (tally, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        (tally.missing == 0).then_some(tally.receipt)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tally> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,147 @@
+//! The bytes that all outboxes and unfinished messages of a reactor hold together.
+//!
+//! Above the limit one connection at a time may read on, so that a message under way can still
+//! be finished and its answer free memory; the others wait in line. Where even so no byte leaves
+//! for a while, the reactor ends the connection that holds most.
+
+use std::collections::VecDeque;
+
+use crate::base::time::Time;
+
+pub(crate) struct Budget {
+    used: usize,
+    max: usize,
+    /// When a byte last left, or the limit was passed.
+    progress: Time,
+    /// Who may read on above the limit.
+    permit: Option<u32>,
+    /// Who waits to be read, in order.
+    starved: VecDeque<u32>,
+}
+
+impl Budget {
+    pub(crate) fn new(max: usize) -> Budget {
+        Budget { used: 0, max, progress: Time::ZERO, permit: None, starved: VecDeque::new() }
+    }
+
+    pub(crate) fn used(&self) -> usize {
+        self.used
+    }
+
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.used > self.max
+    }
+
+    #[inline]
+    pub(crate) fn add(&mut self, bytes: usize, now: Time) {
+        let was_over = self.is_over();
+        self.used += bytes;
+        if self.is_over() && !was_over {
+            self.progress = now;
+            log::debug!("{} bytes are buffered: reading one connection at a time", self.used);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn release(&mut self, bytes: usize, now: Time) {
+        debug_assert!(bytes <= self.used, "more is given back than was taken");
+        if bytes > 0 {
+            self.used -= bytes;
+            self.progress = now;
+        }
+    }
+
+    /// Something was done about it: the time until more is done starts anew.
+    pub(crate) fn note_relief(&mut self, now: Time) {
+        self.progress = now;
+    }
+
+    /// Since when nothing has left, while above the limit.
+    pub(crate) fn stuck_since(&self) -> Option<Time> {
+        self.is_over().then_some(self.progress)
+    }
+
+    /// Whether a connection may be read now. One that may not waits in line.
+    #[inline]
+    pub(crate) fn admits(&mut self, slot: u32) -> bool {
+        if !self.is_over() {
+            return true;
+        }
+        if *self.permit.get_or_insert(slot) == slot {
+            return true;
+        }
+        self.starved.push_back(slot);
+        false
+    }
+
+    /// The holder of the permit has been read. It keeps the permit while `is_amid` a message.
+    pub(crate) fn was_read(&mut self, slot: u32, is_amid: bool) {
+        if self.permit == Some(slot) && !is_amid {
+            self.permit = None;
+        }
+    }
+
+    /// Hands out who may be read next: everybody below the limit, above it the one who gets
+    /// the permit.
+    pub(crate) fn next_admitted(&mut self) -> Option<u32> {
+        if !self.is_over() {
+            self.permit = None;
+            return self.starved.pop_front();
+        }
+        if self.permit.is_some() {
+            // Its holder is the only one who may read, even where it waits in line itself.
+            let at = self.starved.iter().position(|&slot| Some(slot) == self.permit)?;
+            return self.starved.remove(at);
+        }
+        self.permit = self.starved.pop_front();
+        self.permit
+    }
+
+    /// A connection is gone.
+    pub(crate) fn forget(&mut self, slot: u32) {
+        if self.permit == Some(slot) {
+            self.permit = None;
+        }
+        if !self.starved.is_empty() {
+            self.starved.retain(|&waiting| waiting != slot);
+        }
+    }
+
+    pub(crate) fn is_starved(&self, slot: u32) -> bool {
+        self.starved.contains(&slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn above_the_limit_one_at_a_time_reads_on_in_turn() {
+        let mut budget = Budget::new(10);
+        budget.add(11, Time::from_millis(5));
+        assert_eq!(budget.stuck_since(), Some(Time::from_millis(5)));
+        assert!(budget.admits(1), "the first gets the permit");
+        assert!(!budget.admits(2) && !budget.admits(3));
+        budget.was_read(1, true);
+        assert_eq!(budget.next_admitted(), None, "1 is amid a message");
+        budget.was_read(1, false);
+        assert_eq!(budget.next_admitted(), Some(2));
+        assert_eq!(budget.next_admitted(), None, "2 has the permit");
+        budget.forget(2);
+        assert_eq!(budget.next_admitted(), Some(3));
+    }
+
+    #[test]
+    fn below_the_limit_all_who_waited_are_admitted() {
+        let mut budget = Budget::new(10);
+        budget.add(11, Time::ZERO);
+        assert!(budget.admits(1) && !budget.admits(2) && !budget.admits(3));
+        budget.release(1, Time::from_millis(7));
+        assert_eq!(budget.stuck_since(), None);
+        let admitted: Vec<u32> = std::iter::from_fn(|| budget.next_admitted()).collect();
+        assert_eq!(admitted, [2, 3]);
+        assert!(budget.admits(4));
+    }
+}

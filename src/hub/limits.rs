@@ -1,0 +1,202 @@
+//! Every bound of a reactor, in one place, each with its default and the reason for it.
+
+use std::time::Duration;
+
+/// The bounds of a reactor. All are on by default and none is zero.
+///
+/// Times that should never run out are `Duration::MAX`. What is counted over all connections
+/// (`connections`, `buffered_bytes`) is meant for the whole process: a
+/// [`Server`](crate::Server) shares it among its reactors.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidemill::Limits;
+/// let limits = Limits { idle: Duration::from_secs(30), ..Limits::default() };
+/// limits.check()?;
+/// # Ok::<(), String>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Connections open at once. At the limit a listener stops accepting until one closes, and
+    /// clients wait in the system's queue. Default: the soft limit on descriptors less 256,
+    /// which stay for listeners, files and look-ups.
+    pub connections: usize,
+
+    /// A connection's outbox has drained when it falls to this: input flows again, and
+    /// [`on_drain`](crate::StreamHandler::on_drain) is called. Default 64 KiB: a full socket
+    /// buffer still hides the time it takes to write more.
+    pub outbox_low_bytes: usize,
+    /// A connection whose outbox holds more than this is not read until it has drained.
+    /// Default 256 KiB: a few round trips' worth for one fast client.
+    pub outbox_high_bytes: usize,
+    /// A connection whose outbox would hold more than this ends, with
+    /// [`CloseReason::OutputLimit`](crate::CloseReason). Default 16 MiB: a handler that ignores
+    /// `on_drain` is stopped before it hurts the others.
+    pub outbox_max_bytes: usize,
+    /// Bytes that all outboxes and unfinished messages may hold together. Above it connections
+    /// are read one at a time. Default 256 MiB: it fits a small machine.
+    pub buffered_bytes: usize,
+    /// How long the reactor may stay above `buffered_bytes` without a byte leaving, before the
+    /// connection that holds most ends with [`CloseReason::Overload`](crate::CloseReason).
+    /// Default 5 s.
+    pub overload: Duration,
+    /// Input that a handler without a codec may leave untaken; a codec has a limit of its own.
+    /// Default 1 MiB, as for frames.
+    pub rest_bytes: usize,
+
+    /// Until an accepted connection has sent its first byte. Default 120 s: long enough for a
+    /// person at a terminal, short enough that silent connections do not pile up.
+    pub first_byte: Duration,
+    /// Without a byte in either direction. Default 300 s, which outlives the usual keep-alive
+    /// pings of clients and proxies.
+    pub idle: Duration,
+    /// From the first byte of a message to its last; more bytes do not push it back, but it
+    /// stands still while we are the ones not reading. Default 30 s, against clients that send a
+    /// byte now and then to stay.
+    pub message: Duration,
+    /// Without the peer taking a byte of what waits for it. Default 60 s: longer than the
+    /// retransmissions of a bad but living link.
+    pub write_progress: Duration,
+    /// From the start of an outgoing connection, look-up included, to its being made.
+    /// Default 10 s.
+    pub connect: Duration,
+    /// To deliver what is queued after a close. Default 60 s, as `write_progress`.
+    pub flush: Duration,
+    /// To wait for the peer's end after ours was sent, discarding what still comes, since
+    /// closing earlier would make the system reset and lose the last answer. Default 5 s.
+    pub linger: Duration,
+    /// What is discarded in that time at the most. Default 1 MiB.
+    pub linger_bytes: usize,
+
+    /// Bytes read from one connection before the next has its turn. Default 64 KiB: one read
+    /// of the reactor's buffer.
+    pub read_budget_bytes: usize,
+    /// Connections accepted from one listener before others have their turn. Default 256.
+    pub accept_budget: usize,
+    /// Datagrams received from one socket before others have their turn. Default 256.
+    pub datagram_budget: usize,
+    /// Bytes of datagrams that wait for one socket to take them; more are dropped and counted.
+    /// Default 1 MiB.
+    pub datagram_queue_bytes: usize,
+    /// Letters from other threads that wait for one reactor. Default 65,536: a burst from every
+    /// connection of a large reactor.
+    pub mailbox: usize,
+    /// Timers that one connection or one endpoint may have set at once. Default 16.
+    pub timers: usize,
+    /// Groups that one connection may be in. Default 64.
+    pub groups: usize,
+    /// How long a listener rests after the system ran out of descriptors or memory, before it
+    /// tries again; it also tries whenever a connection closes. Default 50 ms.
+    pub accept_retry: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        let descriptors = crate::sys::descriptor_limit();
+        let connections = usize::try_from(descriptors).unwrap_or(usize::MAX);
+        Limits {
+            connections: connections.saturating_sub(256).clamp(16, 1 << 24),
+            outbox_low_bytes: 64 * KIB,
+            outbox_high_bytes: 256 * KIB,
+            outbox_max_bytes: 16 * MIB,
+            buffered_bytes: 256 * MIB,
+            overload: Duration::from_secs(5),
+            rest_bytes: MIB,
+            first_byte: Duration::from_secs(120),
+            idle: Duration::from_secs(300),
+            message: Duration::from_secs(30),
+            write_progress: Duration::from_secs(60),
+            connect: Duration::from_secs(10),
+            flush: Duration::from_secs(60),
+            linger: Duration::from_secs(5),
+            linger_bytes: MIB,
+            read_budget_bytes: 64 * KIB,
+            accept_budget: 256,
+            datagram_budget: 256,
+            datagram_queue_bytes: MIB,
+            mailbox: 65_536,
+            timers: 16,
+            groups: 64,
+            accept_retry: Duration::from_millis(50),
+        }
+    }
+}
+
+impl Limits {
+    /// Looks for values that contradict each other.
+    ///
+    /// # Errors
+    /// One line that names the field.
+    pub fn check(&self) -> Result<(), String> {
+        let counts = [
+            ("connections", self.connections),
+            ("outbox_low_bytes", self.outbox_low_bytes),
+            ("outbox_high_bytes", self.outbox_high_bytes),
+            ("outbox_max_bytes", self.outbox_max_bytes),
+            ("buffered_bytes", self.buffered_bytes),
+            ("rest_bytes", self.rest_bytes),
+            ("linger_bytes", self.linger_bytes),
+            ("read_budget_bytes", self.read_budget_bytes),
+            ("accept_budget", self.accept_budget),
+            ("datagram_budget", self.datagram_budget),
+            ("datagram_queue_bytes", self.datagram_queue_bytes),
+            ("mailbox", self.mailbox),
+            ("timers", self.timers),
+            ("groups", self.groups),
+        ];
+        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return Err(format!("limit {name} is zero"));
+        }
+        let times = [
+            ("overload", self.overload),
+            ("first_byte", self.first_byte),
+            ("idle", self.idle),
+            ("message", self.message),
+            ("write_progress", self.write_progress),
+            ("connect", self.connect),
+            ("flush", self.flush),
+            ("linger", self.linger),
+            ("accept_retry", self.accept_retry),
+        ];
+        if let Some((name, _)) = times.iter().find(|(_, span)| span.is_zero()) {
+            return Err(format!("limit {name} is zero (Duration::MAX means never)"));
+        }
+        if self.connections > 1 << 24 {
+            return Err("limit connections is above 16,777,216".to_owned());
+        }
+        if self.outbox_low_bytes > self.outbox_high_bytes {
+            return Err("limit outbox_low_bytes is above outbox_high_bytes".to_owned());
+        }
+        if self.outbox_high_bytes > self.outbox_max_bytes {
+            return Err("limit outbox_high_bytes is above outbox_max_bytes".to_owned());
+        }
+        Ok(())
+    }
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_hold_together() {
+        assert_eq!(Limits::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_contradiction_is_named() {
+        let wrong = |change: fn(&mut Limits)| {
+            let mut limits = Limits::default();
+            change(&mut limits);
+            limits.check().unwrap_err()
+        };
+        assert_eq!(wrong(|l| l.mailbox = 0), "limit mailbox is zero");
+        assert!(wrong(|l| l.idle = Duration::ZERO).contains("idle"));
+        assert!(wrong(|l| l.outbox_low_bytes = MIB).contains("outbox_low_bytes"));
+        assert!(wrong(|l| l.outbox_high_bytes = 17 * MIB).contains("outbox_high_bytes"));
+        assert!(wrong(|l| l.connections = (1 << 24) + 1).contains("connections"));
+    }
+}

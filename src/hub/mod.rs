@@ -1,0 +1,435 @@
+//! Floor 1: what a callback may reach.
+//!
+//! The hub is the outbound column of every connection: outboxes, phases, flags and deadlines,
+//! with the lists that the reactor works through. A running handler writes here, to its own row
+//! or to another's, while the handlers themselves stay in a column apart; so nothing is shared,
+//! counted or taken out and put back.
+//!
+//! Whoever changes a row here puts it on the list of the step that will act on it; nothing is
+//! read, written or freed before that step comes.
+
+pub(crate) mod agenda;
+pub(crate) mod budget;
+pub mod counters;
+pub mod groups;
+pub mod limits;
+pub(crate) mod outbound;
+pub(crate) mod phase;
+pub mod reason;
+pub(crate) mod stage;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slab::Slab;
+
+use self::agenda::Agenda;
+use self::budget::Budget;
+use self::counters::Counters;
+use self::groups::Groups;
+use self::limits::Limits;
+use self::outbound::{Backlog, Flags, Outbound};
+pub(crate) use self::phase::Phase;
+use self::reason::CloseReason;
+use self::stage::Stage;
+use crate::base::address::NetAddr;
+use crate::base::id::ConnId;
+use crate::base::outbox::{Outbox, Shared};
+use crate::base::time::Time;
+
+pub(crate) struct Hub {
+    /// This turn's moment.
+    pub(crate) now: Time,
+    pub(crate) reactor: u32,
+    pub(crate) limits: Limits,
+    pub(crate) rows: Slab<Outbound>,
+    next_serial: u64,
+
+    /// What the running handler writes to its own peer.
+    pub(crate) stage: Stage,
+    pub(crate) budget: Budget,
+    pub(crate) agenda: Agenda,
+    pub(crate) groups: Groups,
+    pub(crate) counters: Counters,
+
+    /// Connections to be read. All lists below hold places in `rows`, each at most once, which
+    /// a flag of the row tells.
+    pub(crate) runnable: VecDeque<u32>,
+    /// Connections to be written to, or that a write has to settle.
+    pub(crate) dirty: Vec<u32>,
+    /// Connections whose outbox has drained.
+    pub(crate) drained: Vec<u32>,
+    /// Connections to be freed.
+    pub(crate) ended: Vec<u32>,
+}
+
+/// A write was not taken: the connection is closing, or it ends because of this one.
+#[derive(Debug)]
+pub(crate) struct NotTaken;
+
+impl Hub {
+    pub(crate) fn new(reactor: u32, limits: Limits) -> Hub {
+        Hub {
+            now: Time::ZERO,
+            reactor,
+            rows: Slab::new(),
+            next_serial: 0,
+            stage: Stage::new(),
+            budget: Budget::new(limits.buffered_bytes),
+            agenda: Agenda::default(),
+            groups: Groups::default(),
+            counters: Counters::default(),
+            runnable: VecDeque::new(),
+            dirty: Vec::new(),
+            drained: Vec::new(),
+            ended: Vec::new(),
+            limits,
+        }
+    }
+
+    /// Whether any list holds work, so that the reactor must not sleep.
+    pub(crate) fn has_work(&self) -> bool {
+        !(self.runnable.is_empty()
+            && self.dirty.is_empty()
+            && self.drained.is_empty()
+            && self.ended.is_empty())
+    }
+
+    // Rows come and go.
+
+    /// Adds a row. The reactor keeps its other columns in step.
+    pub(crate) fn insert(&mut self, phase: Phase, peer: &NetAddr, endpoint: u32) -> ConnId {
+        self.next_serial += 1;
+        let row = Outbound::new(self.next_serial, self.now, phase, peer, endpoint);
+        let slot = self.rows.insert(row) as u32;
+        ConnId::new(self.reactor, slot, self.next_serial)
+    }
+
+    /// Takes a row away, with all that the hub keeps about it elsewhere.
+    pub(crate) fn remove(&mut self, slot: u32) -> Outbound {
+        self.leave_all(slot);
+        self.agenda.forget(slot);
+        self.budget.forget(slot);
+        let mut row = self.rows.remove(slot as usize);
+        if let Some(mut backlog) = row.outbox.take() {
+            self.budget.release(backlog.bytes.clear(), self.now);
+        }
+        row
+    }
+
+    pub(crate) fn row(&mut self, slot: u32) -> &mut Outbound {
+        &mut self.rows[slot as usize]
+    }
+
+    pub(crate) fn id(&self, slot: u32) -> ConnId {
+        ConnId::new(self.reactor, slot, self.rows[slot as usize].serial)
+    }
+
+    // Writing. All of it ends in `judge`, which holds the marks and the limit.
+
+    /// Bytes written that the system has not taken.
+    #[inline]
+    pub(crate) fn backlog(&self, slot: u32) -> usize {
+        let staged = if self.stage.is_open_for(slot) { self.stage.len() } else { 0 };
+        staged + self.rows[slot as usize].outbox_len()
+    }
+
+    #[inline]
+    pub(crate) fn write(&mut self, slot: u32, bytes: &[u8]) -> Result<(), NotTaken> {
+        let row = &self.rows[slot as usize];
+        if !row.takes_writes() {
+            return Err(NotTaken);
+        }
+        if self.stage.is_open_for(slot) && row.outbox.is_none() {
+            self.stage.push(bytes);
+        } else {
+            self.queue(slot, |outbox| outbox.push(bytes));
+        }
+        self.judge(slot)
+    }
+
+    pub(crate) fn write_shared(&mut self, slot: u32, bytes: Shared) -> Result<(), NotTaken> {
+        let row = &self.rows[slot as usize];
+        if !row.takes_writes() {
+            return Err(NotTaken);
+        }
+        if self.stage.is_open_for(slot) && row.outbox.is_none() {
+            self.stage.push_shared(bytes);
+        } else {
+            self.queue(slot, |outbox| outbox.push_shared(bytes));
+        }
+        self.judge(slot)
+    }
+
+    /// Has `fill` append to the outgoing bytes; where it answers an error, nothing is sent.
+    pub(crate) fn write_with<E>(
+        &mut self,
+        slot: u32,
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let row = &self.rows[slot as usize];
+        if row.takes_writes() && self.stage.is_open_for(slot) && row.outbox.is_none() {
+            self.stage.push_with(fill)?;
+            let _ = self.judge(slot);
+        } else {
+            let mut bytes = Vec::new();
+            fill(&mut bytes)?;
+            let _ = self.write(slot, &bytes);
+        }
+        Ok(())
+    }
+
+    /// Appends to the outbox by `push`, which answers what that adds to the budget.
+    fn queue(&mut self, slot: u32, push: impl FnOnce(&mut Outbox) -> usize) {
+        let now = self.now;
+        let row = &mut self.rows[slot as usize];
+        let is_new = row.outbox.is_none();
+        let backlog = row
+            .outbox
+            .get_or_insert_with(|| Box::new(Backlog { bytes: Outbox::new(), blocked_since: now }));
+        let charge = push(&mut backlog.bytes);
+        if backlog.bytes.is_empty() {
+            row.outbox = None;
+            return;
+        }
+        if is_new && row.phase != Phase::Connecting {
+            self.agenda.by(slot, now + self.limits.write_progress);
+        }
+        self.budget.add(charge, now);
+        self.mark_dirty(slot);
+    }
+
+    /// Keeps what the system did not take of the staged answers, of which it took `sent` bytes.
+    pub(crate) fn keep_staged(&mut self, slot: u32, sent: usize, read: &[u8]) {
+        let mut stage = std::mem::replace(&mut self.stage, Stage::new());
+        self.queue(slot, |outbox| stage.move_to(outbox, sent, read));
+        self.stage = stage;
+    }
+
+    /// Holds the input of a connection that has too much to take, and ends one that has far
+    /// too much.
+    #[inline]
+    fn judge(&mut self, slot: u32) -> Result<(), NotTaken> {
+        let backlog = self.backlog(slot);
+        if backlog <= self.limits.outbox_high_bytes {
+            return Ok(());
+        }
+        if backlog > self.limits.outbox_max_bytes {
+            self.end(slot, CloseReason::OutputLimit);
+            return Err(NotTaken);
+        }
+        self.change_wants(slot, |row| row.flags.set(Flags::ABOVE_HIGH));
+        Ok(())
+    }
+
+    /// The system took `sent` bytes of the outbox.
+    pub(crate) fn sent(&mut self, slot: u32, sent: usize) {
+        let now = self.now;
+        let row = &mut self.rows[slot as usize];
+        row.last_activity = now;
+        let backlog = row.outbox.as_mut().expect("bytes were taken from an outbox");
+        let released = backlog.bytes.consume(sent);
+        backlog.blocked_since = now;
+        if backlog.bytes.is_empty() {
+            row.outbox = None;
+        }
+        self.budget.release(released, now);
+        self.note_drained(slot);
+    }
+
+    /// Once the outbox has fallen to the low mark, the handler is to be told and read again.
+    pub(crate) fn note_drained(&mut self, slot: u32) {
+        let row = &mut self.rows[slot as usize];
+        let is_low = row.outbox_len() <= self.limits.outbox_low_bytes;
+        if is_low && row.flags.has(Flags::ABOVE_HIGH) && row.flags.insert(Flags::DRAINED) {
+            self.drained.push(slot);
+        }
+    }
+
+    // Input is wanted or not.
+
+    /// Changes what decides whether input is wanted. The message clock stands still while it is
+    /// not; once it is again, there may be something to read at once.
+    pub(crate) fn change_wants(&mut self, slot: u32, change: impl FnOnce(&mut Outbound)) {
+        let now = self.now;
+        let row = &mut self.rows[slot as usize];
+        let wanted = row.wants_input();
+        change(row);
+        let wants = row.wants_input();
+        if wanted && !wants {
+            row.hold_clock(now);
+        } else if wants && !wanted {
+            row.release_clock(now);
+            if let Some(since) = row.clock_since() {
+                self.agenda.by(slot, since + self.limits.message);
+            }
+            self.mark_runnable(slot);
+        }
+    }
+
+    pub(crate) fn pause(&mut self, slot: u32) {
+        self.change_wants(slot, |row| row.flags.set(Flags::PAUSED));
+    }
+
+    pub(crate) fn resume(&mut self, slot: u32) {
+        self.change_wants(slot, |row| row.flags.clear(Flags::PAUSED));
+    }
+
+    // Ends.
+
+    /// Our direction ends once everything is written; the peer's goes on.
+    pub(crate) fn finish(&mut self, slot: u32) {
+        let row = &mut self.rows[slot as usize];
+        if row.takes_writes() {
+            row.flags.set(Flags::FINISHING);
+            self.mark_dirty(slot);
+        }
+    }
+
+    /// An orderly end: what is queued is delivered first. The first reason given stays.
+    pub(crate) fn close(&mut self, slot: u32, reason: CloseReason) {
+        let row = &mut self.rows[slot as usize];
+        match row.phase {
+            Phase::Connecting => self.end(slot, reason),
+            Phase::Open => {
+                self.set_reason(slot, reason);
+                self.enter(slot, Phase::Flushing);
+                self.agenda.by(slot, self.now + self.limits.flush);
+                self.mark_dirty(slot);
+            }
+            Phase::Flushing | Phase::Lingering | Phase::Closed => {}
+        }
+    }
+
+    /// An end at once: what is queued is lost. It gives the reason of an orderly close that was
+    /// cut short; but in [`Phase::Lingering`] all was delivered already.
+    pub(crate) fn end(&mut self, slot: u32, reason: CloseReason) {
+        let staged = if self.stage.is_open_for(slot) { self.stage.len() } else { 0 };
+        let row = &mut self.rows[slot as usize];
+        if row.phase == Phase::Closed {
+            return;
+        }
+        let undelivered = staged + row.outbox_len();
+        if row.phase != Phase::Lingering {
+            self.set_reason(slot, reason);
+        }
+        if staged > 0 {
+            self.stage.clear();
+        }
+        let row = &mut self.rows[slot as usize];
+        if undelivered > 0 {
+            row.extras().undelivered = undelivered;
+        }
+        if let Some(mut backlog) = row.outbox.take() {
+            self.budget.release(backlog.bytes.clear(), self.now);
+        }
+        self.enter(slot, Phase::Closed);
+    }
+
+    /// As [`end`](Hub::end), and the peer is told by a reset.
+    pub(crate) fn abort(&mut self, slot: u32, reason: CloseReason) {
+        self.rows[slot as usize].flags.set(Flags::RESET);
+        self.end(slot, reason);
+    }
+
+    fn set_reason(&mut self, slot: u32, reason: CloseReason) {
+        let row = &mut self.rows[slot as usize];
+        match reason {
+            CloseReason::Closed => {}
+            other => {
+                row.extras().reason.get_or_insert(other);
+            }
+        }
+    }
+
+    pub(crate) fn enter(&mut self, slot: u32, phase: Phase) {
+        let row = &mut self.rows[slot as usize];
+        log::trace!("{}: {:?} → {phase:?}", ConnId::new(self.reactor, slot, row.serial), row.phase);
+        debug_assert!(phase > row.phase, "phases go forward only");
+        row.phase = phase;
+        row.since = self.now;
+        if phase > Phase::Open {
+            row.stop_clock();
+            row.flags.clear(Flags::ABOVE_HIGH.with(Flags::PAUSED));
+        }
+        if phase == Phase::Closed && row.flags.insert(Flags::ENDED) {
+            self.ended.push(slot);
+        }
+    }
+
+    // Lists.
+
+    /// Puts a connection on the list of those to be read, where there is something to be read
+    /// and it is wanted.
+    #[inline]
+    pub(crate) fn mark_runnable(&mut self, slot: u32) {
+        let row = &mut self.rows[slot as usize];
+        let has_input = row.flags.has(Flags::READABLE.with(Flags::OFFER_REST))
+            || (row.flags.has(Flags::EOF_SEEN) && !row.flags.has(Flags::EOF_TOLD));
+        if has_input && row.wants_read() && row.flags.insert(Flags::RUNNABLE) {
+            self.runnable.push_back(slot);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn mark_dirty(&mut self, slot: u32) {
+        if self.rows[slot as usize].flags.insert(Flags::DIRTY) {
+            self.dirty.push(slot);
+        }
+    }
+
+    // Time.
+
+    /// Sets a timer, or moves it; false where the connection has as many as it may.
+    pub(crate) fn set_timer(&mut self, slot: u32, tag: u32, after: Duration) -> bool {
+        let deadline = self.now + after;
+        let most = self.limits.timers;
+        let row = &mut self.rows[slot as usize];
+        let is_set = row.phase <= Phase::Open && row.extras().timers.set(tag, deadline, most);
+        if is_set {
+            self.agenda.by(slot, deadline);
+        }
+        is_set
+    }
+
+    pub(crate) fn cancel_timer(&mut self, slot: u32, tag: u32) -> bool {
+        let extras = &mut self.rows[slot as usize].extras;
+        extras.as_mut().is_some_and(|extras| extras.timers.cancel(tag))
+    }
+
+    pub(crate) fn expect_within(&mut self, slot: u32, span: Option<Duration>) {
+        let deadline = span.map(|span| self.now + span);
+        self.rows[slot as usize].extras().expect = deadline;
+        if let Some(deadline) = deadline {
+            self.agenda.by(slot, deadline);
+        }
+    }
+
+    /// Asserts what must hold between steps.
+    pub(crate) fn check(&self) {
+        let mut charged = 0;
+        for (slot, row) in &self.rows {
+            row.check();
+            let slot = slot as u32;
+            let flags = row.flags;
+            debug_assert!(!flags.has(Flags::ENDED) || self.ended.contains(&slot));
+            debug_assert!(!flags.has(Flags::DIRTY) || self.dirty.contains(&slot));
+            debug_assert!(
+                !flags.has(Flags::RUNNABLE)
+                    || self.runnable.contains(&slot)
+                    || self.budget.is_starved(slot)
+            );
+            charged += row.outbox_len();
+        }
+        assert!(self.stage.is_empty(), "what a callback wrote has left before the next one");
+        assert!(charged == 0 || self.budget.used() > 0, "queued bytes are charged");
+        self.agenda.check();
+        self.check_groups();
+    }
+}
+
+/// Bytes that several connections are sent; see [`Context::write_shared`](crate::Context).
+pub(crate) fn shared(bytes: Arc<[u8]>) -> Shared {
+    Shared::new(bytes)
+}

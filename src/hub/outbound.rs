@@ -1,0 +1,294 @@
+//! A row of the hub: the half of a connection that any callback may write to.
+
+use std::fmt;
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use super::Phase;
+use super::agenda::Timers;
+use super::groups::Membership;
+use super::reason::CloseReason;
+use crate::base::address::NetAddr;
+use crate::base::outbox::Outbox;
+use crate::base::time::Time;
+
+pub(crate) struct Outbound {
+    /// The serial of the connection's id.
+    pub(crate) serial: u64,
+    /// When a byte last went in either direction.
+    pub(crate) last_activity: Time,
+    /// When the current phase began.
+    pub(crate) since: Time,
+    pub(crate) clock: MessageClock,
+    /// Present exactly while bytes wait for the system to take them.
+    pub(crate) outbox: Option<Box<Backlog>>,
+    /// Present once something rare was asked for.
+    pub(crate) extras: Option<Box<Extras>>,
+    pub(crate) peer: Peer,
+    /// The number of the endpoint that accepted it; `NO_ENDPOINT` for the others.
+    pub(crate) endpoint: u32,
+    pub(crate) flags: Flags,
+    pub(crate) phase: Phase,
+}
+
+pub(crate) const NO_ENDPOINT: u32 = u32::MAX;
+
+/// What a connection at rest costs in this table.
+const _: () = assert!(size_of::<Outbound>() <= 80);
+
+/// Bytes that the system did not take yet.
+pub(crate) struct Backlog {
+    pub(crate) bytes: Outbox,
+    /// When the peer last took some, or the first had to wait.
+    pub(crate) blocked_since: Time,
+}
+
+#[derive(Default)]
+pub(crate) struct Extras {
+    pub(crate) timers: Timers,
+    /// Set by `expect_within`.
+    pub(crate) expect: Option<Time>,
+    /// Set by `connect` with a deadline of its own.
+    pub(crate) connect_within: Option<Duration>,
+    pub(crate) groups: Vec<Membership>,
+    /// Why it ended, where that is not simply `Closed`.
+    pub(crate) reason: Option<CloseReason>,
+    /// Bytes that were queued when it ended, and were not delivered.
+    pub(crate) undelivered: usize,
+    /// Bytes that were discarded while it lingered.
+    pub(crate) discarded: usize,
+}
+
+impl Outbound {
+    pub(crate) fn new(serial: u64, now: Time, phase: Phase, peer: &NetAddr, endpoint: u32) -> Self {
+        Outbound {
+            serial,
+            last_activity: now,
+            since: now,
+            clock: MessageClock::default(),
+            outbox: None,
+            extras: None,
+            peer: Peer::new(peer),
+            endpoint,
+            flags: Flags::default(),
+            phase,
+        }
+    }
+
+    /// Whether it came in by a listener, rather than being started or adopted by us.
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.endpoint != NO_ENDPOINT
+    }
+
+    /// Whether a write is kept for the peer.
+    #[inline]
+    pub(crate) fn takes_writes(&self) -> bool {
+        self.phase.takes_writes() && !self.flags.has(Flags::FINISHING)
+    }
+
+    /// Whether the handler is shown input as it comes.
+    #[inline]
+    pub(crate) fn wants_input(&self) -> bool {
+        const HELD: Flags = Flags::PAUSED.with(Flags::ABOVE_HIGH).with(Flags::DEAF);
+        self.phase == Phase::Open && !self.flags.has(HELD)
+    }
+
+    /// Whether there is anything to read for: input that is wanted, or to be discarded.
+    #[inline]
+    pub(crate) fn wants_read(&self) -> bool {
+        self.wants_input() || self.phase == Phase::Lingering
+    }
+
+    pub(crate) fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
+    }
+
+    pub(crate) fn outbox_len(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |backlog| backlog.bytes.len())
+    }
+
+    /// Takes the reason for the end, for the handler to be told.
+    pub(crate) fn take_reason(&mut self) -> CloseReason {
+        let told = self.extras.as_mut().and_then(|extras| extras.reason.take());
+        told.unwrap_or(CloseReason::Closed)
+    }
+
+    pub(crate) fn check(&self) {
+        let flags = self.flags;
+        if let Some(backlog) = &self.outbox {
+            assert!(!backlog.bytes.is_empty(), "an empty outbox is taken away");
+            assert!(self.phase < Phase::Lingering, "nothing waits once our end was sent");
+            backlog.bytes.check();
+        }
+        assert!(
+            !flags.has(Flags::ABOVE_HIGH) || self.outbox.is_some() || flags.has(Flags::DRAINED),
+            "held back by an outbox that is empty"
+        );
+        assert!(
+            !flags.has(Flags::EOF_TOLD) || flags.has(Flags::EOF_SEEN),
+            "told of an end that was not seen"
+        );
+        assert!(
+            self.phase != Phase::Closed || flags.has(Flags::ENDED),
+            "closed, but nobody will free it"
+        );
+    }
+}
+
+/// How long the message that has begun has taken, not counting the time in which we were the
+/// ones who did not read. Nanoseconds: a moment while it runs, a span while it is held.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct MessageClock(u64);
+
+impl Outbound {
+    /// Starts the clock anew: a message has begun, or some of it was taken.
+    pub(crate) fn start_clock(&mut self, now: Time) {
+        if self.wants_input() {
+            self.flags.set(Flags::CLOCK_RUNS);
+            self.flags.clear(Flags::CLOCK_HELD);
+            self.clock = MessageClock(now.as_nanos());
+        } else {
+            self.flags.set(Flags::CLOCK_HELD);
+            self.flags.clear(Flags::CLOCK_RUNS);
+            self.clock = MessageClock(0);
+        }
+    }
+
+    /// No message is under way.
+    pub(crate) fn stop_clock(&mut self) {
+        self.flags.clear(Flags::CLOCK_RUNS.with(Flags::CLOCK_HELD));
+    }
+
+    /// Input has become unwanted.
+    pub(super) fn hold_clock(&mut self, now: Time) {
+        if self.flags.has(Flags::CLOCK_RUNS) {
+            self.flags.clear(Flags::CLOCK_RUNS);
+            self.flags.set(Flags::CLOCK_HELD);
+            self.clock = MessageClock(now.as_nanos().saturating_sub(self.clock.0));
+        }
+    }
+
+    /// Input is wanted again.
+    pub(super) fn release_clock(&mut self, now: Time) {
+        if self.flags.has(Flags::CLOCK_HELD) {
+            self.flags.clear(Flags::CLOCK_HELD);
+            self.flags.set(Flags::CLOCK_RUNS);
+            self.clock = MessageClock(now.as_nanos().saturating_sub(self.clock.0));
+        }
+    }
+
+    /// When the message under way began, were it not for the times it was held.
+    pub(crate) fn clock_since(&self) -> Option<Time> {
+        self.flags.has(Flags::CLOCK_RUNS).then_some(Time::from_nanos(self.clock.0))
+    }
+}
+
+/// A peer's address, small for the usual kind.
+pub(crate) enum Peer {
+    V4(SocketAddrV4),
+    Unnamed,
+    Other(Box<NetAddr>),
+}
+
+impl Peer {
+    pub(crate) fn new(address: &NetAddr) -> Peer {
+        match address {
+            NetAddr::Inet(std::net::SocketAddr::V4(v4)) => Peer::V4(*v4),
+            NetAddr::Unnamed => Peer::Unnamed,
+            other => Peer::Other(Box::new(other.clone())),
+        }
+    }
+
+    pub(crate) fn address(&self) -> NetAddr {
+        match self {
+            Peer::V4(v4) => NetAddr::Inet((*v4).into()),
+            Peer::Unnamed => NetAddr::Unnamed,
+            Peer::Other(other) => (**other).clone(),
+        }
+    }
+}
+
+/// A set of facts about a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Flags(u32);
+
+impl Flags {
+    /// Reading is worth trying: an edge said so, and no read has answered `WouldBlock` since.
+    pub(crate) const READABLE: Flags = Flags(1);
+    /// Writing is worth trying.
+    pub(crate) const WRITABLE: Flags = Flags(1 << 1);
+    /// An edge told of an end, an error or urgent data: only `WouldBlock` ends reading.
+    pub(crate) const READ_TO_THE_END: Flags = Flags(1 << 2);
+    /// An edge told of an error.
+    pub(crate) const ERROR: Flags = Flags(1 << 3);
+    /// The handler paused its input.
+    pub(crate) const PAUSED: Flags = Flags(1 << 4);
+    /// The outbox rose above the high mark and has not drained.
+    pub(crate) const ABOVE_HIGH: Flags = Flags(1 << 5);
+    /// The outbox has drained, and the handler is yet to be told.
+    pub(crate) const DRAINED: Flags = Flags(1 << 6);
+    /// Input was left because it became unwanted: it is offered again before more is read.
+    pub(crate) const OFFER_REST: Flags = Flags(1 << 7);
+    /// A read answered 0.
+    pub(crate) const EOF_SEEN: Flags = Flags(1 << 8);
+    /// `on_eof` was called.
+    pub(crate) const EOF_TOLD: Flags = Flags(1 << 9);
+    /// A byte has come.
+    pub(crate) const HEARD: Flags = Flags(1 << 10);
+    /// Our direction is to be ended once everything is written.
+    pub(crate) const FINISHING: Flags = Flags(1 << 11);
+    /// It was ended.
+    pub(crate) const FINISHED: Flags = Flags(1 << 12);
+    /// `on_open` was called.
+    pub(crate) const OPENED: Flags = Flags(1 << 13);
+    /// The handler panicked and gets no further call.
+    pub(crate) const SILENCED: Flags = Flags(1 << 14);
+    /// The socket is to be reset rather than closed.
+    pub(crate) const RESET: Flags = Flags(1 << 15);
+    /// The message clock runs.
+    pub(crate) const CLOCK_RUNS: Flags = Flags(1 << 16);
+    /// The message clock is held.
+    pub(crate) const CLOCK_HELD: Flags = Flags(1 << 17);
+    /// The reactor is shutting down: no more is read.
+    pub(crate) const DEAF: Flags = Flags(1 << 21);
+    /// On the list of those to be read, or waiting for the budget to be read.
+    pub(crate) const RUNNABLE: Flags = Flags(1 << 18);
+    /// On the list of those to be written.
+    pub(crate) const DIRTY: Flags = Flags(1 << 19);
+    /// On the list of those to be freed.
+    pub(crate) const ENDED: Flags = Flags(1 << 20);
+
+    pub(crate) const fn with(self, other: Flags) -> Flags {
+        Flags(self.0 | other.0)
+    }
+
+    /// Whether any of `other` is set.
+    #[inline]
+    pub(crate) const fn has(self, other: Flags) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    #[inline]
+    pub(crate) fn set(&mut self, other: Flags) {
+        self.0 |= other.0;
+    }
+
+    #[inline]
+    pub(crate) fn clear(&mut self, other: Flags) {
+        self.0 &= !other.0;
+    }
+
+    /// Sets, and says whether that was news.
+    #[inline]
+    pub(crate) fn insert(&mut self, other: Flags) -> bool {
+        let news = !self.has(other);
+        self.set(other);
+        news
+    }
+}
+
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#b}", self.0)
+    }
+}

@@ -1,0 +1,265 @@
+//! What the running handler writes to its own peer, until its callback returns.
+//!
+//! Answers collect here as pieces and leave by one call of the system. A piece that repeats what
+//! was just read is not copied: it points into the reactor's read buffer, which nobody touches
+//! before the pieces have left. Adjacent pieces become one, so that sixteen lines echoed one by
+//! one are sent as a single slice of what came in.
+//!
+//! ```text
+//!  read buffer  [ GET a\r\n GET b\r\n GET c\r\n ............ ]
+//!                 ▲──── Read(0..14) ────▲
+//!  own          [ +OK\r\n ]                       pieces: Read(0..14), Own(0..5), Shared(…)
+//! ```
+
+use std::io::IoSlice;
+use std::ops::Range;
+
+use crate::base::outbox::{Outbox, Shared};
+
+pub(crate) struct Stage {
+    /// Whose callback runs; `NOBODY` where answers go to the outbox.
+    owner: u32,
+    /// The addresses of what was just read.
+    read: Range<usize>,
+    own: Vec<u8>,
+    pieces: Vec<Piece>,
+    /// The sum of the pieces' lengths.
+    len: usize,
+}
+
+enum Piece {
+    Read(Range<usize>),
+    Own(Range<usize>),
+    Shared(Shared),
+}
+
+const NOBODY: u32 = u32::MAX;
+
+impl Stage {
+    pub(crate) fn new() -> Stage {
+        Stage { owner: NOBODY, read: 0..0, own: Vec::new(), pieces: Vec::new(), len: 0 }
+    }
+
+    /// Opens for the answers of `owner`, who is about to be shown `read`.
+    #[inline]
+    pub(crate) fn open(&mut self, owner: u32, read: &[u8]) {
+        debug_assert!(self.pieces.is_empty(), "what the last one wrote has not been sent");
+        let start = read.as_ptr().addr();
+        self.owner = owner;
+        self.read = start..start + read.len();
+    }
+
+    /// Later writes go to outboxes again.
+    #[inline]
+    pub(crate) fn close(&mut self) {
+        self.owner = NOBODY;
+        self.read = 0..0;
+    }
+
+    #[inline]
+    pub(crate) fn is_open_for(&self, slot: u32) -> bool {
+        self.owner == slot
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        let at = bytes.as_ptr().addr().wrapping_sub(self.read.start);
+        let is_read = at < self.read.len() && bytes.len() <= self.read.len() - at;
+        if is_read {
+            self.push_read(at..at + bytes.len());
+        } else {
+            self.push_own(bytes);
+        }
+    }
+
+    #[inline]
+    fn push_read(&mut self, range: Range<usize>) {
+        self.len += range.len();
+        match self.pieces.last_mut() {
+            Some(Piece::Read(last)) if last.end == range.start => last.end = range.end,
+            _ if range.is_empty() => {}
+            _ => self.pieces.push(Piece::Read(range)),
+        }
+    }
+
+    fn push_own(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let start = self.own.len();
+        self.own.extend_from_slice(bytes);
+        self.claim_own(start);
+    }
+
+    /// Lets `fill` append, and keeps what it appended where it answers `Ok`.
+    pub(crate) fn push_with<E>(
+        &mut self,
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let start = self.own.len();
+        let filled = fill(&mut self.own);
+        if filled.is_err() {
+            self.own.truncate(start);
+        }
+        if self.own.len() > start {
+            self.claim_own(start);
+        }
+        filled
+    }
+
+    fn claim_own(&mut self, start: usize) {
+        let end = self.own.len();
+        self.len += end - start;
+        match self.pieces.last_mut() {
+            Some(Piece::Own(last)) if last.end == start => last.end = end,
+            _ => self.pieces.push(Piece::Own(start..end)),
+        }
+    }
+
+    pub(crate) fn push_shared(&mut self, shared: Shared) {
+        if shared.len() > 0 {
+            self.len += shared.len();
+            self.pieces.push(Piece::Shared(shared));
+        }
+    }
+
+    /// The bytes, where they are all in one piece. `read` is the buffer that was read into.
+    #[inline]
+    pub(crate) fn single<'a>(&'a self, read: &'a [u8]) -> Option<&'a [u8]> {
+        match &self.pieces[..] {
+            [piece] => Some(self.bytes_of(piece, read)),
+            _ => None,
+        }
+    }
+
+    /// Fills `slices` with the first pieces, and says how many there are. `read` is the
+    /// buffer that was read into.
+    #[inline]
+    pub(crate) fn gather<'a>(&'a self, read: &'a [u8], slices: &mut [IoSlice<'a>]) -> usize {
+        let filled = self.pieces.len().min(slices.len());
+        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+            *slice = IoSlice::new(self.bytes_of(piece, read));
+        }
+        filled
+    }
+
+    fn bytes_of<'a>(&'a self, piece: &'a Piece, read: &'a [u8]) -> &'a [u8] {
+        match piece {
+            Piece::Read(range) => &read[range.clone()],
+            Piece::Own(range) => &self.own[range.clone()],
+            Piece::Shared(shared) => shared.bytes(),
+        }
+    }
+
+    /// Appends to `outbox` all but the first `sent` bytes, which the system took, and is empty
+    /// again. Answers what that adds to the budget.
+    pub(crate) fn move_to(&mut self, outbox: &mut Outbox, sent: usize, read: &[u8]) -> usize {
+        let mut skip = sent;
+        let mut charge = 0;
+        for piece in &self.pieces {
+            let bytes = self.bytes_of(piece, read);
+            charge += match piece {
+                Piece::Shared(shared) if skip == 0 => outbox.push_shared(shared.clone()),
+                _ => outbox.push(&bytes[skip.min(bytes.len())..]),
+            };
+            skip = skip.saturating_sub(bytes.len());
+        }
+        self.clear();
+        charge
+    }
+
+    /// Forgets what was written.
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.pieces.clear();
+        self.len = 0;
+        self.own.clear();
+        if self.own.capacity() > OWN_KEPT_BYTES {
+            self.own = Vec::new();
+        }
+    }
+}
+
+/// A larger buffer is given back after the answer that needed it.
+const OWN_KEPT_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collected(stage: &Stage, read: &[u8]) -> (usize, Vec<u8>) {
+        let mut slices = [IoSlice::new(&[]); 8];
+        let filled = stage.gather(read, &mut slices);
+        (filled, slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect())
+    }
+
+    #[test]
+    fn echoed_neighbours_become_one_piece_and_are_not_copied() {
+        let read = b"one\ntwo\nthree\n".to_vec();
+        let mut stage = Stage::new();
+        stage.open(7, &read);
+        stage.push(&read[..4]);
+        stage.push(&read[4..8]);
+        stage.push(&read[8..]);
+        assert_eq!(collected(&stage, &read), (1, read.clone()));
+        assert!(stage.own.is_empty());
+    }
+
+    #[test]
+    fn pieces_keep_their_order() {
+        let read = b"abcdef".to_vec();
+        let mut stage = Stage::new();
+        stage.open(0, &read);
+        stage.push(&read[3..]);
+        stage.push(b"-");
+        stage.push(b"+");
+        stage.push(&read[..3]);
+        stage.push_shared(Shared::new((*b"!!").into()));
+        assert_eq!(collected(&stage, &read), (4, b"def-+abc!!".to_vec()));
+        assert_eq!(stage.len(), 10);
+    }
+
+    #[test]
+    fn what_was_not_sent_moves_to_the_outbox_from_any_byte_on() {
+        let read = b"abc".to_vec();
+        for sent in 0..=8 {
+            let mut stage = Stage::new();
+            stage.open(0, &read);
+            stage.push(&read);
+            stage.push(b"de");
+            stage.push_shared(Shared::new((*b"fgh").into()));
+            let mut outbox = Outbox::new();
+            let charge = stage.move_to(&mut outbox, sent, &read);
+            assert_eq!(charge, 8 - sent);
+            let mut slices = [IoSlice::new(&[]); 8];
+            let filled = outbox.gather(&mut slices);
+            let rest: Vec<u8> = slices[..filled].iter().flat_map(|s| s.to_vec()).collect();
+            assert_eq!(rest, b"abcdefgh"[sent..]);
+            assert!(stage.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_failed_encoder_leaves_nothing() {
+        let mut stage = Stage::new();
+        stage.open(0, b"");
+        let failed = stage.push_with(|out| {
+            out.extend(b"half");
+            Err("no")
+        });
+        assert_eq!(failed, Err("no"));
+        assert!(stage.is_empty());
+        assert_eq!(stage.push_with(|out| Ok::<(), ()>(out.extend(b"whole"))), Ok(()));
+        assert_eq!(collected(&stage, b"").1, b"whole");
+    }
+}

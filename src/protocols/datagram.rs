@@ -1,0 +1,23 @@
+//! The echo protocol over datagrams (RFC 862).
+
+use crate::base::address::NetAddr;
+use crate::handler::{DatagramContext, DatagramHandler};
+
+/// Sends every datagram back to where it came from, except to ports below 1024: there live the
+/// servers (echo, chargen, domain, …) that would answer in turn, for ever, where somebody forged
+/// the sender's address (CERT CA-1996-01).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DatagramEcho;
+
+impl<M: 'static> DatagramHandler<M> for DatagramEcho {
+    fn on_datagram(&mut self, cx: &mut DatagramContext<'_, M>, from: &NetAddr, payload: &[u8]) {
+        let is_service = from.port().is_some_and(|port| port < FIRST_CLIENT_PORT);
+        if !is_service && *from != NetAddr::Unnamed {
+            // A reply as long as its request is always allowed.
+            let _ = cx.reply(payload);
+        }
+    }
+}
+
+/// The first port that a program may use without privilege.
+const FIRST_CLIENT_PORT: u16 = 1024;

@@ -1,0 +1,246 @@
+//! Step 4: new connections, from listeners and from the neighbours that accepted them.
+
+use std::io;
+
+use super::Reactor;
+use super::call::{Answers, unwound};
+use super::endpoint::Kind;
+use super::place::{Arrival, Spread};
+use crate::base::address::NetAddr;
+use crate::base::id::EndpointId;
+use crate::base::time::Time;
+use crate::handler::Service;
+use crate::hub::outbound::Flags;
+use crate::sys::errors::AcceptError;
+use crate::sys::{Platform, Token};
+
+/// A listener and its service.
+pub(super) struct Listening<M: 'static, P: Platform> {
+    /// None where others accept for us, and once it was closed.
+    pub(super) socket: Option<P::Listener>,
+    pub(super) service: Box<dyn Service<M>>,
+    pub(super) spread: Spread,
+    /// It does not accept before this, unless a connection closes: descriptors or memory ran
+    /// out, or the limit was reached. No edge will tell when those that wait can be accepted.
+    pub(super) rests_until: Option<Time>,
+}
+
+impl<M: 'static, P: Platform> Reactor<M, P> {
+    /// Everything that brings new connections.
+    pub(super) fn admit(&mut self) {
+        self.retry_held();
+        self.work_ready_endpoints();
+        self.take_arrivals();
+        self.start_outgoing();
+        self.take_look_ups();
+    }
+
+    /// Accepts from one listener, within its budget.
+    pub(super) fn accept(&mut self, slot: u32) {
+        for _ in 0..self.desk.hub.limits.accept_budget {
+            if !self.accept_one(slot) {
+                return;
+            }
+        }
+        self.note_endpoint(slot); // the others first
+    }
+
+    /// Takes one connection off a listener's queue. Answers whether there may be more.
+    fn accept_one(&mut self, slot: u32) -> bool {
+        let hub = &mut self.desk.hub;
+        if self.desk.handle.is_full(&hub.limits) && self.desk.handle.hold_accept(&hub.limits) {
+            self.rest(slot, Time::MAX);
+            return false;
+        }
+        let Some(endpoint) = self.endpoints.get_mut(slot as usize) else { return false };
+        let id = endpoint.id;
+        let Kind::Listener(listening) = &mut endpoint.kind else { return false };
+        let Some(listener) = &mut listening.socket else { return false };
+        match self.platform.accept(listener) {
+            Ok((stream, peer)) => {
+                listening.rests_until = None;
+                hub.counters.accepted += 1;
+                let spread = listening.spread;
+                self.place(Arrival { stream, peer, endpoint: id }, spread);
+                true
+            }
+            Err(error) => match AcceptError::of(&error) {
+                AcceptError::Empty => {
+                    listening.rests_until = None;
+                    false
+                }
+                AcceptError::Retry => true,
+                AcceptError::Exhausted => {
+                    let until = hub.now + hub.limits.accept_retry;
+                    if listening.rests_until.is_none() {
+                        log::warn!("{id}: cannot accept, will try again: {error}");
+                    }
+                    self.rest(slot, until);
+                    false
+                }
+                AcceptError::Broken => {
+                    log::error!("{id}: the listener is broken and will be closed: {error}");
+                    self.close_endpoint(id);
+                    false
+                }
+            },
+        }
+    }
+
+    /// Has a listener wait, for a moment or for a connection to close.
+    fn rest(&mut self, slot: u32, until: Time) {
+        self.desk.hub.counters.accept_rests += 1;
+        if let Kind::Listener(listening) = &mut self.endpoints[slot as usize].kind {
+            listening.rests_until = Some(until);
+        }
+        self.endpoint_agenda.by(slot, until);
+    }
+
+    /// The time to try again has come.
+    pub(super) fn end_rest(&mut self, slot: u32) {
+        let now = self.desk.hub.now;
+        let Some(endpoint) = self.endpoints.get(slot as usize) else { return };
+        if let Kind::Listener(Listening { rests_until: Some(until), .. }) = endpoint.kind {
+            if until <= now {
+                self.note_endpoint(slot);
+            }
+        }
+    }
+
+    /// A connection has closed: whoever rests may try again.
+    pub(super) fn retry_accept(&mut self) {
+        for slot in 0..self.endpoints.capacity() as u32 {
+            let Some(endpoint) = self.endpoints.get(slot as usize) else { continue };
+            if matches!(endpoint.kind, Kind::Listener(Listening { rests_until: Some(_), .. })) {
+                self.note_endpoint(slot);
+            }
+        }
+    }
+
+    /// Listeners that rest at the limit go on once another reactor has closed a connection.
+    fn retry_held(&mut self) {
+        if self.neighbours.is_some() && !self.desk.handle.is_full(&self.desk.hub.limits) {
+            self.retry_accept();
+        }
+    }
+
+    /// Shutting down: takes the connections that have come by now, as far as the limit allows.
+    pub(super) fn accept_the_last(&mut self) {
+        let listeners: Vec<u32> = self.endpoints.iter().map(|(slot, _)| slot as u32).collect();
+        for slot in listeners {
+            // The queue has a bound, but clients can fill it as fast as it empties.
+            for _ in 0..ACCEPTED_LAST {
+                if !self.accept_one(slot) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Gives a new connection to the reactor whose it shall be.
+    fn place(&mut self, arrival: Arrival<P::Stream>, spread: Spread) {
+        let me = self.desk.hub.reactor;
+        let to = match &mut self.neighbours {
+            Some(neighbours) if spread == Spread::Over && self.shutdown.is_running() => {
+                neighbours.choose(&self.desk.handle)
+            }
+            _ => me,
+        };
+        self.desk.handle.count_opened(to);
+        let refused = match &self.neighbours {
+            Some(neighbours) if to != me => {
+                neighbours.hand_over(to, arrival, &self.desk.handle).err()
+            }
+            _ => Some(arrival),
+        };
+        if let Some(arrival) = refused {
+            if to != me {
+                self.desk.handle.count_opened(me);
+                self.desk.handle.count_closed(to);
+            }
+            self.open_arrival(arrival);
+        }
+    }
+
+    /// Whether others have handed over connections.
+    pub(super) fn has_admissible(&self) -> bool {
+        self.neighbours.as_ref().is_some_and(|neighbours| neighbours.has_arrivals())
+    }
+
+    fn take_arrivals(&mut self) {
+        let Some(neighbours) = &self.neighbours else { return };
+        if !neighbours.has_arrivals() {
+            return;
+        }
+        let mut arrivals = Vec::new();
+        neighbours.collect(&mut arrivals);
+        for arrival in arrivals {
+            self.open_arrival(arrival);
+        }
+    }
+
+    /// Makes a connection of a stream that was accepted and counted. Whatever fails on the way,
+    /// the socket is closed here.
+    fn open_arrival(&mut self, arrival: Arrival<P::Stream>) {
+        let Arrival { stream, peer, endpoint } = arrival;
+        let Some(handler) = self.ask_service(endpoint, &peer) else {
+            self.platform.close(stream);
+            self.desk.handle.count_closed(self.desk.hub.reactor);
+            return;
+        };
+        let slot = self.insert(stream, handler, &peer, endpoint.number());
+        if let Err(error) = self.register(slot) {
+            log::warn!("{}: cannot watch it, closed: {error}", self.desk.hub.id(slot));
+            drop(self.remove(slot));
+            return;
+        }
+        self.open(slot);
+        if !self.shutdown.is_running() {
+            self.retire(slot);
+        }
+    }
+
+    /// The handler for a new connection, unless the service refuses it.
+    fn ask_service(
+        &mut self,
+        id: EndpointId,
+        peer: &NetAddr,
+    ) -> Option<Box<dyn crate::handler::StreamHandler<M>>> {
+        let slot = self.endpoint_slot(id)?;
+        let Kind::Listener(listening) = &mut self.endpoints[slot as usize].kind else {
+            return None;
+        };
+        match unwound(|| listening.service.accept(peer)) {
+            Ok(Some(handler)) => Some(handler),
+            Ok(None) => {
+                self.desk.hub.counters.refused += 1;
+                None
+            }
+            Err(message) => {
+                self.desk.hub.counters.panics += 1;
+                log::error!("{id}: the service panicked, a client is refused: {message}");
+                None
+            }
+        }
+    }
+
+    /// Watches the socket of a connection.
+    pub(super) fn register(&mut self, slot: u32) -> io::Result<()> {
+        let source = self.sources[slot as usize].as_mut().expect("it was put there");
+        self.platform.register_stream(source, Token::Connection(slot))
+    }
+
+    /// A connection is made and watched: its handler's life begins.
+    pub(super) fn open(&mut self, slot: u32) {
+        let hub = &mut self.desk.hub;
+        hub.counters.opened += 1;
+        let row = &mut hub.rows[slot as usize];
+        row.flags.set(Flags::OPENED.with(Flags::WRITABLE));
+        let next = super::due::next_deadline(row, &hub.limits);
+        hub.agenda.by(slot, next);
+        self.call(slot, Answers::AtOnce, |handler, cx| handler.on_open(cx));
+    }
+}
+
+/// Connections taken from one listener at a shutdown, at the most.
+const ACCEPTED_LAST: usize = 65_536;

@@ -1,0 +1,146 @@
+//! How a handler is called: with a context, guarded, and judged.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{Inbound, Reactor};
+use crate::handler::{Context, Desk, StreamHandler};
+use crate::hub::outbound::Flags;
+use crate::hub::reason::{CloseReason, Fault};
+use crate::sys::{Platform, Socket};
+
+/// What became of a callback.
+pub(super) type Outcome<R> = Result<R, Failure>;
+
+/// A callback failed.
+pub(super) enum Failure {
+    Fault(Fault),
+    Panic(String),
+}
+
+/// Whether what a callback writes to its own peer leaves right after it, or in step 8 together
+/// with what others wrote.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answers {
+    AtOnce,
+    Later,
+}
+
+impl<M: 'static, P: Platform> Reactor<M, P> {
+    /// Calls the handler of a connection, for everything but input. Answers whether it was
+    /// called and did not fail.
+    pub(super) fn call(
+        &mut self,
+        slot: u32,
+        answers: Answers,
+        callback: impl FnOnce(&mut dyn StreamHandler<M>, &mut Context<'_, M>) -> Result<(), Fault>,
+    ) -> bool {
+        if self.desk.hub.row(slot).flags.has(Flags::SILENCED) {
+            return false;
+        }
+        if answers == Answers::AtOnce {
+            self.desk.hub.stage.open(slot, &[]);
+        }
+        let inbound = self.inbounds[slot as usize].as_mut().expect("whoever is called exists");
+        let source = self.sources[slot as usize].as_ref().map(|source| source as &dyn Socket);
+        let outcome = guard(&mut *inbound.handler, &mut self.desk, source, slot, callback);
+        let is_ok = outcome.is_ok();
+        self.judge(slot, outcome);
+        if answers == Answers::AtOnce {
+            self.send_staged(slot);
+        }
+        is_ok
+    }
+
+    /// Shows input to the handler of a connection: the bytes that were just read, or joined to
+    /// those left before. Answers how many bytes it took of how many.
+    #[inline]
+    pub(super) fn call_on_bytes(&mut self, slot: u32, fresh: usize) -> Option<(usize, usize)> {
+        let read = &self.scratch[..fresh];
+        self.desk.hub.stage.open(slot, read);
+        let Inbound { handler, rest } =
+            self.inbounds[slot as usize].as_mut().expect("whoever is read exists");
+        let input = match rest {
+            None => read,
+            Some(rest) => {
+                rest.append(read);
+                rest.bytes()
+            }
+        };
+        let source = self.sources[slot as usize].as_ref().map(|source| source as &dyn Socket);
+        let outcome = guard(&mut **handler, &mut self.desk, source, slot, |handler, cx| {
+            handler.on_bytes(cx, input)
+        });
+        let shown = input.len();
+        let outcome = outcome.and_then(|taken| {
+            let is_wrong = taken > shown;
+            if is_wrong { Err(Failure::Fault(Fault::new(TOOK_TOO_MUCH))) } else { Ok(taken) }
+        });
+        let taken = outcome.as_ref().ok().copied();
+        if outcome.is_err() {
+            self.judge(slot, outcome.map(drop));
+        }
+        Some((taken?, shown))
+    }
+
+    #[cold]
+    fn judge_failure(&mut self, slot: u32, failure: Failure) {
+        let hub = &mut self.desk.hub;
+        match failure {
+            Failure::Fault(fault) => {
+                log::debug!("{}: {fault}", hub.id(slot));
+                hub.close(slot, CloseReason::Fault(fault));
+            }
+            Failure::Panic(message) => {
+                let id = hub.id(slot);
+                hub.counters.panics += 1;
+                hub.row(slot).flags.set(Flags::SILENCED);
+                let endpoint = hub.row(slot).endpoint;
+                hub.abort(slot, CloseReason::Panicked);
+                log::error!("{id}: the handler panicked: {message}");
+                self.tell_of_panic(endpoint, id, &message);
+            }
+        }
+    }
+
+    fn judge(&mut self, slot: u32, outcome: Outcome<()>) {
+        if let Err(failure) = outcome {
+            self.judge_failure(slot, failure);
+        }
+    }
+}
+
+const TOOK_TOO_MUCH: &str = "the handler took more than it was shown";
+
+/// Calls a handler so that a panic ends no more than its connection.
+#[inline]
+fn guard<M: 'static, R>(
+    handler: &mut dyn StreamHandler<M>,
+    desk: &mut Desk<M>,
+    source: Option<&dyn Socket>,
+    slot: u32,
+    callback: impl FnOnce(&mut dyn StreamHandler<M>, &mut Context<'_, M>) -> Result<R, Fault>,
+) -> Outcome<R> {
+    // The handler is dropped after a panic without being called again, and of the desk every
+    // change is whole by itself; so nothing half-done is seen.
+    unwound(|| callback(handler, &mut Context::new(desk, source, slot)))
+        .map_err(Failure::Panic)?
+        .map_err(Failure::Fault)
+}
+
+/// Runs code that is not ours; a panic comes back as its message.
+#[inline]
+pub(super) fn unwound<R>(foreign: impl FnOnce() -> R) -> Result<R, String> {
+    catch_unwind(AssertUnwindSafe(foreign)).map_err(|payload| message_of(&*payload))
+}
+
+/// What a panic said, escaped and cut, as it may quote what a peer sent.
+#[cold]
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no message)");
+    text.chars().take(200).flat_map(char::escape_debug).collect()
+}

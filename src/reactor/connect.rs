@@ -1,0 +1,141 @@
+//! Step 4, continued: outgoing connections, from the name to the handler's first call.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+
+use super::Reactor;
+use crate::base::address::{Address, NetAddr};
+use crate::handler::Outgoing;
+use crate::hub::Phase;
+use crate::hub::outbound::Peer;
+use crate::hub::reason::CloseReason;
+use crate::sys::errors::StreamError;
+use crate::sys::{Platform, StreamOptions};
+
+/// What is left to try for connections that are not made yet, by their place.
+#[derive(Default)]
+pub(super) struct Attempts(BTreeMap<u32, Attempt>);
+
+struct Attempt {
+    /// Addresses to try after the current one, last first.
+    others: Vec<SocketAddr>,
+    options: StreamOptions,
+}
+
+impl Attempts {
+    pub(super) fn forget(&mut self, slot: u32) {
+        if !self.0.is_empty() {
+            self.0.remove(&slot);
+        }
+    }
+}
+
+impl<M: 'static, P: Platform> Reactor<M, P> {
+    /// Starts the connections that callbacks, letters and the host have asked for.
+    pub(super) fn start_outgoing(&mut self) {
+        if self.desk.outgoing.is_empty() {
+            return;
+        }
+        for Outgoing { id, to, handler } in std::mem::take(&mut self.desk.outgoing) {
+            let slot = id.slot();
+            self.fill(slot, handler);
+            if self.desk.hub.row(slot).phase != Phase::Connecting {
+                continue; // ended again before it began; `reap` tells its handler
+            }
+            if !self.shutdown.is_running() {
+                self.desk.hub.end(slot, CloseReason::Shutdown);
+                continue;
+            }
+            self.attempts.0.insert(slot, Attempt { others: Vec::new(), options: to.options });
+            match to.to {
+                Address::Host { name, port } => {
+                    if let Err(error) = self.platform.look_up(id, &name, port) {
+                        self.desk.hub.end(slot, CloseReason::ConnectFailed(error));
+                    }
+                }
+                address => self.attempt(slot, &address),
+            }
+        }
+    }
+
+    /// Goes on with connections whose host name has been looked up.
+    pub(super) fn take_look_ups(&mut self) {
+        while let Some((id, answer)) = self.platform.next_look_up() {
+            let Ok(slot) = self.desk.hub.resolve(id) else { continue }; // given up meanwhile
+            if self.desk.hub.row(slot).phase != Phase::Connecting {
+                continue;
+            }
+            match answer {
+                Ok(mut addresses) => {
+                    addresses.reverse();
+                    if let Some(attempt) = self.attempts.0.get_mut(&slot) {
+                        attempt.others = addresses;
+                    }
+                    self.attempt_next(slot, io::ErrorKind::AddrNotAvailable.into());
+                }
+                Err(error) => self.desk.hub.end(slot, CloseReason::ConnectFailed(error)),
+            }
+        }
+    }
+
+    /// Tries the next address of a connection, or gives up with the error of the last.
+    fn attempt_next(&mut self, slot: u32, error: io::Error) {
+        let next = self.attempts.0.get_mut(&slot).and_then(|attempt| attempt.others.pop());
+        match next {
+            Some(address) => self.attempt(slot, &Address::Inet(address)),
+            None => self.desk.hub.end(slot, CloseReason::ConnectFailed(error)),
+        }
+    }
+
+    fn attempt(&mut self, slot: u32, address: &Address) {
+        if let Some(former) = self.sources[slot as usize].take() {
+            self.platform.close(former);
+        }
+        let Some(Attempt { options, .. }) = self.attempts.0.get(&slot) else { return };
+        log::trace!("{}: connecting to {address}", self.desk.hub.id(slot));
+        match self.platform.connect(address, options) {
+            Ok(stream) => {
+                self.sources[slot as usize] = Some(stream);
+                if let Err(error) = self.register(slot) {
+                    self.desk.hub.end(slot, CloseReason::ConnectFailed(error));
+                }
+            }
+            Err(error) => self.attempt_next(slot, error),
+        }
+    }
+
+    /// An edge came for a connection that is not made yet.
+    pub(super) fn check_connecting(&mut self, slot: u32) {
+        let Some(source) = self.sources[slot as usize].as_mut() else { return };
+        match self.platform.connected(source) {
+            Ok(peer) => self.complete(slot, &peer),
+            Err(error) => match StreamError::of(&error) {
+                StreamError::WouldBlock => {
+                    let row = self.desk.hub.row(slot);
+                    row.flags.clear(crate::hub::outbound::Flags::WRITABLE);
+                }
+                StreamError::Interrupted => self.desk.hub.mark_dirty(slot),
+                StreamError::Reset | StreamError::Ended => self.attempt_next(slot, error),
+            },
+        }
+    }
+
+    /// The connection is made.
+    fn complete(&mut self, slot: u32, peer: &NetAddr) {
+        self.attempts.forget(slot);
+        let hub = &mut self.desk.hub;
+        let now = hub.now;
+        hub.enter(slot, Phase::Open);
+        let row = hub.row(slot);
+        row.peer = Peer::new(peer);
+        row.last_activity = now;
+        if let Some(backlog) = &mut row.outbox {
+            backlog.blocked_since = now;
+        }
+        hub.mark_runnable(slot);
+        hub.mark_dirty(slot);
+        self.open(slot);
+        self.deliver_early(slot);
+    }
+}

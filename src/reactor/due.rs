@@ -1,0 +1,135 @@
+//! Step 7: timers and deadlines.
+//!
+//! The wheel has one entry for each connection, at the nearest of its deadlines or before it.
+//! When it fires, what is due is worked out here, and when to look again.
+
+use super::Reactor;
+use super::call::Answers;
+use crate::base::time::Time;
+use crate::hub::Phase;
+use crate::hub::limits::Limits;
+use crate::hub::outbound::{Flags, Outbound};
+use crate::hub::reason::{CloseReason, Deadline};
+use crate::sys::Platform;
+
+impl<M: 'static, P: Platform> Reactor<M, P> {
+    pub(super) fn fire_due(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        let now = self.desk.hub.now;
+        self.desk.hub.agenda.collect(now, &mut due);
+        for slot in due.drain(..) {
+            if self.desk.hub.rows.contains(slot as usize) {
+                self.fire(slot);
+            }
+        }
+        self.endpoint_agenda.collect(now, &mut due);
+        for slot in due.drain(..) {
+            self.fire_endpoint(slot);
+        }
+        self.due = due;
+        self.relieve_overload();
+    }
+
+    fn fire(&mut self, slot: u32) {
+        let hub = &mut self.desk.hub;
+        let now = hub.now;
+        match overdue(&hub.rows[slot as usize], &hub.limits, now) {
+            Some(deadline) => self.time_out(slot, deadline),
+            None => self.fire_timers(slot),
+        }
+        let hub = &mut self.desk.hub;
+        let next = next_deadline(&hub.rows[slot as usize], &hub.limits);
+        hub.agenda.by(slot, next);
+    }
+
+    fn time_out(&mut self, slot: u32, deadline: Deadline) {
+        let hub = &mut self.desk.hub;
+        log::debug!("{} timed out: {deadline}", hub.id(slot));
+        let reason = CloseReason::TimedOut(deadline);
+        match (hub.row(slot).phase, deadline) {
+            (Phase::Lingering, _) => hub.enter(slot, Phase::Closed),
+            // Nothing more can be delivered to one that does not read.
+            (_, Deadline::WriteProgress | Deadline::Flush) => hub.abort(slot, reason),
+            _ => hub.close(slot, reason),
+        }
+    }
+
+    /// Calls `on_timer` for what is due. A timer that a callback sets anew comes next turn at the
+    /// earliest, so that one of no duration does not hold the loop.
+    fn fire_timers(&mut self, slot: u32) {
+        for _ in 0..self.desk.hub.limits.timers {
+            let now = self.desk.hub.now;
+            let row = self.desk.hub.row(slot);
+            if row.phase != Phase::Open {
+                return;
+            }
+            let due = row.extras.as_mut().and_then(|extras| extras.timers.pop_due(now));
+            let Some(tag) = due else { return };
+            self.call(slot, Answers::Later, |handler, cx| handler.on_timer(cx, tag));
+        }
+    }
+
+    /// Above the byte budget, without a byte leaving: the connection that holds most ends.
+    fn relieve_overload(&mut self) {
+        let hub = &mut self.desk.hub;
+        let Some(since) = hub.budget.stuck_since() else { return };
+        if hub.now < since + hub.limits.overload {
+            return;
+        }
+        let held = |slot: u32, row: &Outbound| row.outbox_len() + self.rest_len(slot);
+        let rows = self.desk.hub.rows.iter().map(|(slot, row)| (slot as u32, row));
+        let Some((slot, _)) = rows.max_by_key(|&(slot, row)| held(slot, row)) else { return };
+        let hub = &mut self.desk.hub;
+        log::warn!("{} holds most of {} bytes: it ends", hub.id(slot), hub.budget.used());
+        hub.abort(slot, CloseReason::Overload);
+        self.drop_rest(slot);
+        self.desk.hub.budget.note_relief(self.desk.hub.now);
+    }
+}
+
+/// The deadline that has passed, if any has.
+fn overdue(row: &Outbound, limits: &Limits, now: Time) -> Option<Deadline> {
+    deadlines(row, limits).into_iter().flatten().find(|&(at, _)| at <= now).map(|(_, it)| it)
+}
+
+/// When a connection is to be looked at next; [`Time::MAX`] is never.
+pub(super) fn next_deadline(row: &Outbound, limits: &Limits) -> Time {
+    let timers = match &row.extras {
+        Some(extras) if row.phase == Phase::Open => extras.timers.next(),
+        _ => None,
+    };
+    let deadlines = deadlines(row, limits).into_iter().flatten().map(|(at, _)| at);
+    deadlines.chain(timers).min().unwrap_or(Time::MAX)
+}
+
+/// The deadlines that are running, by phase.
+fn deadlines(row: &Outbound, limits: &Limits) -> [Option<(Time, Deadline)>; 5] {
+    let extras = row.extras.as_ref();
+    match row.phase {
+        Phase::Connecting => {
+            let within = extras.and_then(|extras| extras.connect_within);
+            let deadline = row.since + within.unwrap_or(limits.connect);
+            [Some((deadline, Deadline::Connect)), None, None, None, None]
+        }
+        Phase::Open => {
+            let is_silent = !row.flags.has(Flags::HEARD) && row.is_accepted();
+            let first_byte = is_silent.then(|| row.since + limits.first_byte);
+            let message = row.clock_since().map(|since| since + limits.message);
+            let blocked = row.outbox.as_ref().map(|backlog| backlog.blocked_since);
+            [
+                first_byte.map(|at| (at, Deadline::FirstByte)),
+                message.map(|at| (at, Deadline::Message)),
+                blocked.map(|since| (since + limits.write_progress, Deadline::WriteProgress)),
+                extras.and_then(|extras| extras.expect).map(|at| (at, Deadline::Expect)),
+                Some((row.last_activity + limits.idle, Deadline::Idle)),
+            ]
+        }
+        Phase::Flushing => {
+            [Some((row.since + limits.flush, Deadline::Flush)), None, None, None, None]
+        }
+        Phase::Lingering => {
+            [Some((row.since + limits.linger, Deadline::Flush)), None, None, None, None]
+        }
+        Phase::Closed => [None; 5],
+    }
+}

@@ -1,0 +1,593 @@
+//! Floor 4: the loop.
+//!
+//! [`Reactor::turn`] is the map: every step has a file here, or a function below. One place
+//! reads (`read`), one writes (`write`), one frees (`reap`); callbacks never nest, and slots come
+//! free at the end of a turn only, so nothing that happens within a turn can hit a stranger.
+//!
+//! A connection is three columns with one key: the *source* that the platform owns, the *inbound*
+//! half that one handler owns, and the *outbound* half in the [`Hub`] that any callback may write
+//! to. A handler runs with its inbound half and the hub borrowed side by side.
+//!
+//! What one echoed request costs on Linux, a turn serving n connections: 1/n `epoll_wait`, one
+//! `recv`, one `send`; no copy, no allocation, one virtual call, and the clock is read twice a
+//! turn.
+
+mod accept;
+mod call;
+mod connect;
+mod datagram;
+mod due;
+mod endpoint;
+mod letters;
+mod place;
+mod read;
+mod reap;
+mod shutdown;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use slab::Slab;
+
+use self::connect::Attempts;
+use self::endpoint::Endpoint;
+pub use self::place::Placement;
+pub(crate) use self::place::{Neighbours, Spread};
+use self::shutdown::Stage as ShutdownStage;
+use crate::base::address::{Address, NetAddr};
+use crate::base::carry::Carry;
+use crate::base::id::{ConnId, EndpointId};
+use crate::handler::handle::Letter;
+use crate::handler::{AtLimit, Connect, DatagramHandler, Desk, Handle, Service, StreamHandler};
+use crate::hub::agenda::Agenda;
+use crate::hub::counters::{Counters, Report};
+use crate::hub::limits::Limits;
+use crate::hub::outbound::{Flags, NO_ENDPOINT};
+use crate::hub::{Hub, Phase};
+use crate::sys::{DatagramOptions, Edge, ListenOptions, Os, Platform, Readiness, Token};
+
+/// An event loop that owns the sockets of one thread.
+///
+/// It is a plain value: no globals, no threads of its own (but for looking up host names, once
+/// one is used), and it never touches signals, loggers or process limits. Run it with
+/// [`run`](Reactor::run), or drive it from a loop of your own with [`turn`](Reactor::turn),
+/// [`next_deadline`](Reactor::next_deadline) and its descriptor (`AsFd`).
+///
+/// `M` is the type of the messages that a [`Handle`] may send from other threads; `P` is the
+/// world it lives in, which is mio's unless it is a simulated one ([`crate::sim`]).
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::time::Duration;
+/// use tidemill::{NetAddr, Reactor, protocols::Echo};
+///
+/// let mut reactor: Reactor = Reactor::new()?;
+/// let (_, address) = reactor.listen(&"127.0.0.1:0".parse()?, |_: &NetAddr| Echo)?;
+/// let handle = reactor.handle().clone();
+///
+/// let client = std::thread::spawn(move || {
+///     let mut stream = std::net::TcpStream::connect(address.inet().unwrap())?;
+///     stream.write_all(b"hello")?;
+///     let mut answer = [0; 5];
+///     stream.read_exact(&mut answer)?;
+///     handle.shutdown(Duration::from_secs(1));
+///     std::io::Result::Ok(answer)
+/// });
+///
+/// reactor.run()?;
+/// assert_eq!(&client.join().unwrap()?, b"hello");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Reactor<M: 'static = (), P: Platform = Os> {
+    platform: P,
+    edges: Vec<Edge>,
+
+    // The columns of connections; `insert` and `remove` keep them in step with the hub's rows.
+    sources: Vec<Option<P::Stream>>,
+    inbounds: Vec<Option<Inbound<M>>>,
+    desk: Desk<M>,
+
+    endpoints: Slab<Endpoint<M, P>>,
+    /// Endpoints that an edge or a deadline has made worth looking at.
+    ready_endpoints: Vec<u32>,
+    endpoint_agenda: Agenda,
+    neighbours: Option<Neighbours<P::Stream>>,
+    attempts: Attempts,
+    /// Messages for outgoing connections that are not made yet.
+    early_letters: Vec<(ConnId, M)>,
+
+    /// What was just read. There is one such buffer for all connections.
+    scratch: Box<[u8]>,
+    /// An empty carry for the next connection that needs one.
+    spare_carry: Option<Box<Carry>>,
+    shutdown: ShutdownStage,
+    report: Report,
+
+    // Kept from turn to turn for their allocation only.
+    due: Vec<u32>,
+    letters: Vec<Letter<M>>,
+    slots: Vec<u32>,
+}
+
+/// The half of a connection that its handler owns.
+struct Inbound<M: 'static> {
+    handler: Box<dyn StreamHandler<M>>,
+    /// Input that was not taken. Never there and empty.
+    rest: Option<Box<Carry>>,
+}
+
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// What one turn did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Turn {
+    /// Edges that the platform told of.
+    pub edges: usize,
+    /// Whether there is more to do at once, so that the next turn will not wait.
+    pub has_work: bool,
+    /// Whether a shutdown has come to its end.
+    pub is_stopped: bool,
+}
+
+impl<M: 'static> Reactor<M> {
+    /// A reactor with the default [`Limits`].
+    ///
+    /// # Errors
+    /// The system has no descriptors left.
+    pub fn new() -> io::Result<Reactor<M>> {
+        Reactor::with_limits(Limits::default())
+    }
+
+    /// A reactor with limits of your own.
+    ///
+    /// # Errors
+    /// The system has no descriptors left, or [`Limits::check`] complains.
+    pub fn with_limits(limits: Limits) -> io::Result<Reactor<M>> {
+        Reactor::with_platform(Os::new()?, limits)
+    }
+}
+
+impl<M: 'static, P: Platform> Reactor<M, P> {
+    /// A reactor in a world of your own, such as a simulated one.
+    ///
+    /// # Errors
+    /// [`Limits::check`] complains.
+    pub fn with_platform(platform: P, limits: Limits) -> io::Result<Reactor<M, P>> {
+        let handle = Handle::new(vec![platform.waker()], limits.mailbox);
+        Reactor::assemble(platform, limits, handle, 0, None)
+    }
+
+    /// One of several reactors that share a handle.
+    pub(crate) fn assemble(
+        platform: P,
+        limits: Limits,
+        handle: Handle<M>,
+        index: u32,
+        neighbours: Option<Neighbours<P::Stream>>,
+    ) -> io::Result<Reactor<M, P>> {
+        limits.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let mut hub = Hub::new(index, limits);
+        hub.now = platform.now();
+        Ok(Reactor {
+            platform,
+            edges: Vec::new(),
+            sources: Vec::new(),
+            inbounds: Vec::new(),
+            desk: Desk::new(hub, handle),
+            endpoints: Slab::new(),
+            ready_endpoints: Vec::new(),
+            endpoint_agenda: Agenda::default(),
+            neighbours,
+            attempts: Attempts::default(),
+            early_letters: Vec::new(),
+            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            spare_carry: None,
+            shutdown: ShutdownStage::Running,
+            report: Report::default(),
+            due: Vec::new(),
+            letters: Vec::new(),
+            slots: Vec::new(),
+        })
+    }
+
+    /// Runs until a shutdown that was asked for has come to its end. May be called again after
+    /// that, with new listeners.
+    ///
+    /// # Errors
+    /// The system's call to wait failed, which it does only when something is badly wrong.
+    pub fn run(&mut self) -> io::Result<Report> {
+        self.restart();
+        while !self.turn(None)?.is_stopped {}
+        Ok(self.report)
+    }
+
+    /// One turn of the loop: waits until there is something to do, but not longer than `wait`
+    /// (`None` is as long as it takes, and zero not at all), and does it.
+    ///
+    /// # Errors
+    /// As for [`run`](Reactor::run).
+    pub fn turn(&mut self, wait: Option<Duration>) -> io::Result<Turn> {
+        let patience = self.patience(wait); //                     zero while a list is not empty
+        self.platform.wait(patience, &mut self.edges)?; //     1   sleep: an edge, a deadline, a letter
+        self.desk.hub.now = self.platform.now(); //            2   the moment of this turn
+        let edges = self.note_edges(); //                      3   edges become flags
+        self.heed_shutdown(); //                                   asked for, or its time has run out
+        self.admit(); //                                       4   accept, adopt, connect
+        self.read_runnable(); //                               5   bytes in → on_bytes, on_eof
+        self.deliver_letters(); //                             6   from other threads → on_message
+        self.fire_due(); //                                    7   timers → on_timer; deadlines
+        self.flush_dirty(); //                                 8   bytes out
+        self.relieve(); //                                     9   drained outboxes → on_drain
+        self.reap(); //                                        10  ended connections → on_close
+        self.note_stopped();
+        self.check_in_debug();
+        Ok(self.summary(edges))
+    }
+
+    /// How long the reactor would sleep: zero while there is something to do at once, and `None`
+    /// where only an edge or a letter could wake it. For loops that wait by other means than
+    /// [`turn`](Reactor::turn).
+    pub fn next_deadline(&self) -> Option<Duration> {
+        if self.has_work() {
+            return Some(Duration::ZERO);
+        }
+        let hub = &self.desk.hub;
+        let overload = hub.budget.stuck_since().map(|since| since + hub.limits.overload);
+        let deadlines =
+            [hub.agenda.next(), self.endpoint_agenda.next(), overload, self.shutdown.deadline()];
+        let next = deadlines.into_iter().flatten().min()?;
+        Some(next.since(self.platform.now()))
+    }
+
+    fn patience(&self, wait: Option<Duration>) -> Option<Duration> {
+        match (wait, self.next_deadline()) {
+            (Some(wait), Some(next)) => Some(wait.min(next)),
+            (wait, next) => wait.or(next),
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        self.desk.hub.has_work()
+            || !self.ready_endpoints.is_empty()
+            || !self.desk.outgoing.is_empty()
+            || self.has_admissible()
+    }
+
+    /// Edges become flags, and whoever they concern goes on a list. Nothing is read yet.
+    fn note_edges(&mut self) -> usize {
+        let mut edges = std::mem::take(&mut self.edges);
+        let count = edges.len();
+        self.desk.hub.counters.edges += count as u64;
+        for edge in edges.drain(..) {
+            log::trace!("edge {edge:?}");
+            match edge.token {
+                Token::Connection(slot) => self.note_edge(slot, edge.ready),
+                Token::Endpoint(slot) => self.note_endpoint(slot),
+            }
+        }
+        self.edges = edges;
+        count
+    }
+
+    #[inline]
+    fn note_edge(&mut self, slot: u32, ready: Readiness) {
+        const INPUT: Readiness =
+            Readiness::READABLE.with(Readiness::READ_CLOSED).with(Readiness::ERROR);
+        const NOT_ALL: Readiness =
+            Readiness::READ_CLOSED.with(Readiness::ERROR).with(Readiness::PRIORITY);
+        const OUTPUT: Readiness =
+            Readiness::WRITABLE.with(Readiness::WRITE_CLOSED).with(Readiness::ERROR);
+
+        let hub = &mut self.desk.hub;
+        // An edge may be late: then it names nobody, or somebody who is only told to look.
+        let Some(row) = hub.rows.get_mut(slot as usize) else { return };
+        if ready.has(NOT_ALL) {
+            row.flags.set(Flags::READ_TO_THE_END);
+        }
+        if ready.has(Readiness::ERROR) && row.flags.insert(Flags::ERROR) {
+            hub.mark_dirty(slot); // even one that nobody reads from or writes to must end
+        }
+        let row = &mut hub.rows[slot as usize];
+        if ready.has(OUTPUT) && row.flags.insert(Flags::WRITABLE) {
+            if row.outbox.is_some() {
+                log::trace!("{}: resumed, {} bytes wait", hub.id(slot), hub.backlog(slot));
+                hub.mark_dirty(slot);
+            } else if row.phase == Phase::Connecting {
+                hub.mark_dirty(slot);
+            }
+        }
+        let row = &mut hub.rows[slot as usize];
+        if ready.has(INPUT.with(Readiness::PRIORITY)) {
+            row.flags.set(Flags::READABLE);
+            hub.mark_runnable(slot);
+        }
+    }
+
+    fn summary(&mut self, edges: usize) -> Turn {
+        self.desk.hub.counters.turns += 1;
+        Turn { edges, has_work: self.has_work(), is_stopped: self.shutdown.is_stopped() }
+    }
+
+    // The columns.
+
+    /// Adds a connection to all columns. `Reactor::place_source` follows for an outgoing one.
+    fn insert(
+        &mut self,
+        stream: P::Stream,
+        handler: Box<dyn StreamHandler<M>>,
+        peer: &NetAddr,
+        endpoint: u32,
+    ) -> u32 {
+        let slot = self.desk.hub.insert(Phase::Open, peer, endpoint).slot();
+        self.fill(slot, handler);
+        self.sources[slot as usize] = Some(stream);
+        slot
+    }
+
+    /// Gives a row that is in the hub already its place in the other columns.
+    fn fill(&mut self, slot: u32, handler: Box<dyn StreamHandler<M>>) {
+        let index = slot as usize;
+        if index >= self.inbounds.len() {
+            self.sources.resize_with(index + 1, || None);
+            self.inbounds.resize_with(index + 1, || None);
+        }
+        debug_assert!(self.inbounds[index].is_none() && self.sources[index].is_none());
+        self.inbounds[index] = Some(Inbound { handler, rest: None });
+    }
+
+    /// Takes a connection out of all columns, and its socket out of the world.
+    fn remove(&mut self, slot: u32) -> Option<Box<dyn StreamHandler<M>>> {
+        self.drop_rest(slot);
+        let row = self.desk.hub.remove(slot);
+        if let Some(stream) = self.sources[slot as usize].take() {
+            if row.flags.has(Flags::RESET) {
+                self.platform.abort(stream);
+            } else {
+                self.platform.close(stream);
+            }
+        }
+        self.desk.handle.count_closed(self.desk.hub.reactor);
+        self.inbounds[slot as usize].take().map(|inbound| inbound.handler)
+    }
+
+    fn check_in_debug(&self) {
+        #[cfg(debug_assertions)]
+        self.check();
+    }
+
+    /// Asserts that the columns are in step, and what holds between turns.
+    ///
+    /// # Panics
+    /// Something does not hold, which is a bug of this crate.
+    pub fn check(&self) {
+        let hub = &self.desk.hub;
+        hub.check();
+        self.endpoint_agenda.check();
+        let mut buffered = 0;
+        for (slot, row) in &hub.rows {
+            let inbound = self.inbounds[slot].as_ref();
+            let waits = self.desk.outgoing.iter().any(|asked| asked.id.slot() as usize == slot);
+            assert!(inbound.is_some() || waits, "a row without a handler");
+            assert!(
+                self.sources[slot].is_some() || row.phase == Phase::Connecting || waits,
+                "a row without a socket"
+            );
+            buffered += self.rest_len(slot as u32);
+        }
+        assert!(buffered <= hub.budget.used(), "rests are charged");
+        assert!(self.inbounds.iter().flatten().count() <= hub.rows.len());
+        assert!(self.sources.iter().flatten().count() <= hub.rows.len());
+    }
+}
+
+/// What may be done between turns.
+impl<M: 'static, P: Platform> Reactor<M, P> {
+    /// Listens for streams, and answers where: port 0 asks the system to choose one.
+    ///
+    /// # Errors
+    /// Those of the system, such as `AddrInUse`. A host name must be looked up before, with
+    /// [`resolve`](crate::sys::net::resolve).
+    pub fn listen(
+        &mut self,
+        address: &Address,
+        service: impl Service<M>,
+    ) -> io::Result<(EndpointId, NetAddr)> {
+        self.listen_with(address, &ListenOptions::default(), service)
+    }
+
+    /// As [`listen`](Reactor::listen), with options.
+    ///
+    /// # Errors
+    /// As for `listen`.
+    pub fn listen_with(
+        &mut self,
+        address: &Address,
+        options: &ListenOptions,
+        service: impl Service<M>,
+    ) -> io::Result<(EndpointId, NetAddr)> {
+        let listener = self.platform.listen(address, options)?;
+        let id = self.desk.handle.next_endpoint();
+        let local = self.add_listener(id, Some(listener), Box::new(service), Spread::Here)?;
+        Ok((id, local))
+    }
+
+    /// Binds a socket for datagrams, and answers where.
+    ///
+    /// # Errors
+    /// As for [`listen`](Reactor::listen).
+    pub fn bind_datagram(
+        &mut self,
+        address: &Address,
+        options: &DatagramOptions,
+        handler: impl DatagramHandler<M>,
+    ) -> io::Result<(EndpointId, NetAddr)> {
+        let socket = self.platform.bind_datagram(address, options)?;
+        let id = self.desk.handle.next_endpoint();
+        let local = self.add_datagram(id, socket, Box::new(handler))?;
+        Ok((id, local))
+    }
+
+    /// Takes over a listening socket: a `std::net::TcpListener`, a Unix one, or a descriptor that
+    /// was inherited.
+    ///
+    /// # Errors
+    /// It is no listening socket, or the system cannot watch it.
+    pub fn adopt_listener(
+        &mut self,
+        socket: impl Into<OwnedFd>,
+        service: impl Service<M>,
+    ) -> io::Result<EndpointId> {
+        let listener = self.platform.adopt_listener(socket.into())?;
+        let id = self.desk.handle.next_endpoint();
+        self.add_listener(id, Some(listener), Box::new(service), Spread::Here)?;
+        Ok(id)
+    }
+
+    /// Takes over a bound datagram socket.
+    ///
+    /// # Errors
+    /// It is no datagram socket, or the system cannot watch it.
+    pub fn adopt_datagram(
+        &mut self,
+        socket: impl Into<OwnedFd>,
+        handler: impl DatagramHandler<M>,
+    ) -> io::Result<EndpointId> {
+        let socket = self.platform.adopt_datagram(socket.into())?;
+        let id = self.desk.handle.next_endpoint();
+        self.add_datagram(id, socket, Box::new(handler))?;
+        Ok(id)
+    }
+
+    /// Takes over a connected stream, or another descriptor that can be polled: a pipe, a
+    /// terminal, a serial line.
+    ///
+    /// # Errors
+    /// The system cannot watch it (it is a regular file, for one), or as many connections are
+    /// open as may be.
+    pub fn adopt_stream(
+        &mut self,
+        fd: impl Into<OwnedFd>,
+        handler: impl StreamHandler<M>,
+    ) -> io::Result<ConnId> {
+        self.adopt_boxed(fd.into(), Box::new(handler))
+    }
+
+    fn adopt_boxed(
+        &mut self,
+        fd: OwnedFd,
+        handler: Box<dyn StreamHandler<M>>,
+    ) -> io::Result<ConnId> {
+        if self.desk.handle.is_full(&self.desk.hub.limits) {
+            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, AtLimit));
+        }
+        let stream = self.platform.adopt_stream(fd)?;
+        self.desk.handle.count_opened(self.desk.hub.reactor);
+        let slot = self.insert(stream, handler, &NetAddr::Unnamed, NO_ENDPOINT);
+        if let Err(error) = self.register(slot) {
+            drop(self.remove(slot));
+            return Err(error);
+        }
+        let stream = self.sources[slot as usize].as_mut().expect("it was inserted");
+        if let Ok(peer) = self.platform.connected(stream) {
+            self.desk.hub.row(slot).peer = crate::hub::outbound::Peer::new(&peer);
+        }
+        let id = self.desk.hub.id(slot);
+        self.open(slot);
+        Ok(id)
+    }
+
+    /// Starts an outgoing connection; see [`Desk::connect`].
+    ///
+    /// # Errors
+    /// As many connections are open as may be.
+    pub fn connect(
+        &mut self,
+        to: impl Into<Connect>,
+        handler: impl StreamHandler<M>,
+    ) -> Result<ConnId, AtLimit> {
+        self.desk.connect(to, handler)
+    }
+
+    /// Closes a listener or a datagram socket; false where there is none of that name.
+    /// Connections that it accepted stay.
+    pub fn remove_endpoint(&mut self, id: EndpointId) -> bool {
+        self.close_endpoint(id)
+    }
+
+    /// Where a listener or a datagram socket is bound.
+    pub fn endpoint_addr(&self, id: EndpointId) -> Option<NetAddr> {
+        self.endpoints.iter().find(|(_, endpoint)| endpoint.id == id)?.1.local_addr()
+    }
+
+    /// What callbacks find before them, for use between turns: writing to connections, groups,
+    /// timers' moment. Its effects begin with the next turn.
+    pub fn desk(&mut self) -> &mut Desk<M> {
+        &mut self.desk
+    }
+
+    /// What may leave the thread, to reach this reactor from elsewhere.
+    pub fn handle(&self) -> &Handle<M> {
+        &self.desk.handle
+    }
+
+    /// What has been counted so far.
+    pub fn counters(&self) -> Counters {
+        self.desk.hub.counters
+    }
+
+    /// Connections in whatever phase.
+    pub fn connection_count(&self) -> usize {
+        self.desk.hub.rows.len()
+    }
+
+    /// Bytes that outboxes and unfinished messages hold.
+    pub fn buffered_bytes(&self) -> usize {
+        self.desk.hub.budget.used()
+    }
+
+    /// How the shutdown has gone so far.
+    pub fn report(&self) -> Report {
+        self.report
+    }
+}
+
+/// The descriptor that becomes readable when the reactor has something to do, for a loop of your
+/// own to poll.
+impl<M: 'static> AsFd for Reactor<M> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.platform.as_fd()
+    }
+}
+
+impl<M: 'static> AsRawFd for Reactor<M> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.platform.as_raw_fd()
+    }
+}
+
+impl<M: 'static, P: Platform> Drop for Reactor<M, P> {
+    /// Closes everything at once; handlers are dropped without a callback. A
+    /// [`shutdown`](Handle::shutdown) before is the orderly way.
+    fn drop(&mut self) {
+        self.desk.handle.close_mailbox(self.desk.hub.reactor);
+        let arrivals = self.neighbours.as_ref().map_or_else(Vec::new, Neighbours::close);
+        for arrival in arrivals {
+            self.platform.close(arrival.stream);
+            self.desk.handle.count_closed(self.desk.hub.reactor);
+        }
+        for stream in self.sources.iter_mut().filter_map(Option::take) {
+            self.platform.close(stream);
+        }
+        for endpoint in self.endpoints.drain() {
+            endpoint.close(&mut self.platform);
+        }
+        for _ in 0..self.desk.hub.rows.len() {
+            self.desk.handle.count_closed(self.desk.hub.reactor);
+        }
+    }
+}

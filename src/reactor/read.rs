@@ -1,0 +1,271 @@
+//! Step 5, the one place that reads: bytes in, shown to handlers; ends; what is discarded.
+
+use super::Reactor;
+use super::call::Answers;
+use crate::base::carry::Carry;
+use crate::hub::Phase;
+use crate::hub::outbound::Flags;
+use crate::hub::reason::CloseReason;
+use crate::sys::Platform;
+use crate::sys::errors::StreamError;
+
+impl<M: 'static, P: Platform> Reactor<M, P> {
+    /// Gives everybody on the list one turn at reading, each within its budget.
+    pub(super) fn read_runnable(&mut self) {
+        while let Some(slot) = self.desk.hub.budget.next_admitted() {
+            self.desk.hub.runnable.push_back(slot);
+        }
+        for _ in 0..self.desk.hub.runnable.len() {
+            let Some(slot) = self.desk.hub.runnable.pop_front() else { break };
+            // The list may still name one that has ended since, or its place's next owner.
+            let Some(row) = self.desk.hub.rows.get_mut(slot as usize) else { continue };
+            if !row.flags.has(Flags::RUNNABLE) {
+                continue;
+            }
+            row.flags.clear(Flags::RUNNABLE);
+            match row.phase {
+                Phase::Open => self.read_within_budget(slot),
+                Phase::Lingering => self.discard(slot),
+                Phase::Connecting | Phase::Flushing | Phase::Closed => {}
+            }
+        }
+    }
+
+    /// One connection's turn, where the bytes buffered in the whole reactor allow it.
+    #[inline]
+    fn read_within_budget(&mut self, slot: u32) {
+        let hub = &mut self.desk.hub;
+        if !hub.budget.admits(slot) {
+            hub.row(slot).flags.set(Flags::RUNNABLE); // it waits in line there
+            return;
+        }
+        self.read(slot);
+        if self.desk.hub.budget.is_over() {
+            let has_rest = self.has_rest(slot);
+            let hub = &mut self.desk.hub;
+            let is_amid = has_rest && hub.row(slot).wants_input();
+            hub.budget.was_read(slot, is_amid);
+        }
+    }
+
+    /// Reads until nothing is there, nothing is wanted, or the turn is used up.
+    fn read(&mut self, slot: u32) {
+        let row = self.desk.hub.row(slot);
+        if row.flags.has(Flags::OFFER_REST) && row.wants_input() {
+            row.flags.clear(Flags::OFFER_REST);
+            self.offer(slot, 0);
+        }
+        let mut budget = self.desk.hub.limits.read_budget_bytes;
+        loop {
+            let row = self.desk.hub.row(slot);
+            if !row.wants_input() {
+                log::trace!("{}: parked", self.desk.hub.id(slot));
+                return;
+            }
+            if row.flags.has(Flags::EOF_SEEN) {
+                self.end_of_input(slot);
+                return;
+            }
+            if !row.flags.has(Flags::READABLE) {
+                return;
+            }
+            if budget == 0 {
+                self.desk.hub.mark_runnable(slot);
+                return;
+            }
+            let most = budget.min(self.scratch.len());
+            match self.read_once(slot, most) {
+                Some(0) => {}
+                Some(count) => {
+                    self.offer(slot, count);
+                    budget -= count;
+                }
+                None => budget -= 1, // an end to interruptions, too
+            }
+        }
+    }
+
+    /// One call of the system. What it answered is noted in the flags; bytes are in `scratch`.
+    #[inline]
+    fn read_once(&mut self, slot: u32, most: usize) -> Option<usize> {
+        let source = self.sources[slot as usize].as_mut()?;
+        let answer = self.platform.read(source, &mut self.scratch[..most]);
+        let hub = &mut self.desk.hub;
+        let row = &mut hub.rows[slot as usize];
+        match answer {
+            Ok(0) => {
+                log::trace!("{}: read the end", hub.id(slot));
+                hub.row(slot).flags.set(Flags::EOF_SEEN);
+                hub.row(slot).flags.clear(Flags::READABLE);
+                Some(0)
+            }
+            Ok(count) => {
+                row.flags.set(Flags::HEARD);
+                row.last_activity = hub.now;
+                hub.counters.reads += 1;
+                hub.counters.read_bytes += count as u64;
+                // A short read leaves nothing behind where the platform says so, unless an edge
+                // told of something that a read stops at.
+                if count < most
+                    && !row.flags.has(Flags::READ_TO_THE_END)
+                    && self.platform.short_read_drains(source)
+                {
+                    row.flags.clear(Flags::READABLE);
+                }
+                log::trace!("{}: read {count}", hub.id(slot));
+                Some(count)
+            }
+            Err(error) => {
+                match StreamError::of(&error) {
+                    StreamError::Interrupted => {}
+                    StreamError::WouldBlock => {
+                        row.flags.clear(Flags::READABLE.with(Flags::READ_TO_THE_END));
+                        hub.counters.would_block += 1;
+                        log::trace!("{}: read would block", hub.id(slot));
+                    }
+                    StreamError::Reset => hub.end(slot, CloseReason::Reset),
+                    StreamError::Ended => hub.end(slot, CloseReason::Failed(error)),
+                }
+                None
+            }
+        }
+    }
+
+    /// Shows the handler what was left and what was read, keeps what it does not take, and sends
+    /// what it answers.
+    #[inline]
+    pub(super) fn offer(&mut self, slot: u32, fresh: usize) {
+        let offered = self.call_on_bytes(slot, fresh);
+        let had_rest = self.has_rest(slot);
+        match offered {
+            Some((taken, shown)) if had_rest || taken < shown => {
+                self.keep_rest(slot, taken, fresh);
+            }
+            Some(_) => {}
+            None => {
+                // Failed: the rest is lost with the connection, but must be charged as it is.
+                if had_rest {
+                    self.desk.hub.budget.add(fresh, self.desk.hub.now);
+                }
+            }
+        }
+        self.send_staged(slot);
+        if self.desk.hub.row(slot).phase > Phase::Open {
+            self.drop_rest(slot);
+        }
+    }
+
+    fn keep_rest(&mut self, slot: u32, taken: usize, fresh: usize) {
+        let hub = &mut self.desk.hub;
+        let inbound = self.inbounds[slot as usize].as_mut().expect("whoever was read exists");
+        if let Some(rest) = &mut inbound.rest {
+            hub.budget.add(fresh, hub.now);
+            hub.budget.release(taken, hub.now);
+            rest.take(taken);
+        } else {
+            let mut rest = self.spare_carry.take().unwrap_or_default();
+            rest.append(&self.scratch[taken..fresh]);
+            hub.budget.add(rest.len(), hub.now);
+            inbound.rest = Some(rest);
+        }
+        let len = inbound.rest.as_ref().map_or(0, |rest| rest.len());
+        let now = hub.now;
+        let row = &mut hub.rows[slot as usize];
+        if len == 0 {
+            row.stop_clock();
+            self.drop_rest(slot);
+            return;
+        }
+        if !row.wants_input() {
+            row.flags.set(Flags::OFFER_REST);
+        }
+        if taken > 0 || !row.flags.has(Flags::CLOCK_RUNS.with(Flags::CLOCK_HELD)) {
+            row.start_clock(now);
+            hub.agenda.by(slot, now + hub.limits.message);
+        }
+        let most = inbound.handler.max_rest_bytes().unwrap_or(hub.limits.rest_bytes);
+        // What was shown but could not be taken, as input became unwanted, is one read more.
+        let is_held = hub.row(slot).flags.has(Flags::OFFER_REST);
+        if len > most && !is_held && hub.row(slot).phase == Phase::Open {
+            hub.close(slot, CloseReason::InputLimit);
+        }
+    }
+
+    /// The peer's direction has ended, and everything before was offered.
+    fn end_of_input(&mut self, slot: u32) {
+        let row = self.desk.hub.row(slot);
+        if !row.flags.insert(Flags::EOF_TOLD) {
+            return;
+        }
+        row.stop_clock();
+        let inbound = self.inbounds[slot as usize].as_mut().expect("whoever was read exists");
+        let rest = inbound.rest.take();
+        self.call(slot, Answers::AtOnce, |handler, cx| {
+            handler.on_eof(cx, rest.as_ref().map_or(&[], |rest| rest.bytes()))
+        });
+        if let Some(rest) = rest {
+            self.recycle(rest);
+        }
+        // Where our direction had ended before, this was the last.
+        let hub = &mut self.desk.hub;
+        if hub.row(slot).flags.has(Flags::FINISHED) {
+            hub.close(slot, CloseReason::Closed);
+        }
+    }
+
+    /// Lingering: what still comes is read and thrown away, until the peer's end.
+    fn discard(&mut self, slot: u32) {
+        let mut budget = self.desk.hub.limits.read_budget_bytes;
+        while self.desk.hub.row(slot).phase == Phase::Lingering {
+            let row = self.desk.hub.row(slot);
+            if row.flags.has(Flags::EOF_SEEN) {
+                self.desk.hub.enter(slot, Phase::Closed);
+                return;
+            }
+            if !row.flags.has(Flags::READABLE) {
+                return;
+            }
+            if budget == 0 {
+                self.desk.hub.mark_runnable(slot);
+                return;
+            }
+            let most = budget.min(self.scratch.len());
+            let count = self.read_once(slot, most);
+            budget -= count.unwrap_or(1);
+            let most = self.desk.hub.limits.linger_bytes;
+            let row = self.desk.hub.row(slot);
+            let discarded = &mut row.extras().discarded;
+            *discarded += count.unwrap_or(0);
+            if *discarded > most {
+                self.desk.hub.enter(slot, Phase::Closed);
+            }
+        }
+    }
+
+    // Rests.
+
+    #[inline]
+    fn has_rest(&self, slot: u32) -> bool {
+        self.inbounds[slot as usize].as_ref().is_some_and(|inbound| inbound.rest.is_some())
+    }
+
+    /// How many bytes were not taken.
+    pub(super) fn rest_len(&self, slot: u32) -> usize {
+        let inbound = self.inbounds.get(slot as usize).and_then(Option::as_ref);
+        inbound.and_then(|inbound| inbound.rest.as_ref()).map_or(0, |rest| rest.len())
+    }
+
+    /// Forgets what was not taken.
+    pub(super) fn drop_rest(&mut self, slot: u32) {
+        let inbound = self.inbounds.get_mut(slot as usize).and_then(Option::as_mut);
+        if let Some(rest) = inbound.and_then(|inbound| inbound.rest.take()) {
+            self.recycle(rest);
+        }
+    }
+
+    fn recycle(&mut self, mut rest: Box<Carry>) {
+        self.desk.hub.budget.release(rest.len(), self.desk.hub.now);
+        rest.recycle();
+        self.spare_carry = Some(rest);
+    }
+}

@@ -1,0 +1,36 @@
+//! Step 10, the one place that frees.
+
+use super::Reactor;
+use super::call::{Answers, unwound};
+use crate::sys::Platform;
+
+impl<M: 'static, P: Platform> Reactor<M, P> {
+    /// Tells the handlers of connections that have ended, and lets their places come free.
+    pub(super) fn reap(&mut self) {
+        std::mem::swap(&mut self.slots, &mut self.desk.hub.ended);
+        for index in 0..self.slots.len() {
+            let slot = self.slots[index];
+            let reason = self.desk.hub.row(slot).take_reason();
+            log::trace!("{}: {reason}", self.desk.hub.id(slot));
+            if self.inbounds.get(slot as usize).is_some_and(Option::is_some) {
+                self.call(slot, Answers::Later, |handler, cx| {
+                    handler.on_close(cx, &reason);
+                    Ok(())
+                });
+            }
+            self.count_end(slot, &reason);
+            self.attempts.forget(slot);
+            if let Some(handler) = self.remove(slot) {
+                // Even dropping a handler is code that is not ours.
+                if let Err(message) = unwound(|| drop(handler)) {
+                    self.desk.hub.counters.panics += 1;
+                    log::error!("a handler panicked while it was dropped: {message}");
+                }
+            }
+        }
+        if !self.slots.is_empty() {
+            self.slots.clear();
+            self.retry_accept();
+        }
+    }
+}

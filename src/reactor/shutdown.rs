@@ -1,0 +1,147 @@
+//! An orderly end of everything, with a report.
+//!
+//! A shutdown is a state of each connection rather than of the loop: listeners take what had
+//! connected by then and close; every handler is shown what was already read, told, and given
+//! the time to finish; the loop turns on as before until nobody is left.
+
+use std::time::Duration;
+
+use super::Reactor;
+use super::call::Answers;
+use crate::base::time::Time;
+use crate::hub::Phase;
+use crate::hub::counters::Report;
+use crate::hub::outbound::Flags;
+use crate::hub::reason::CloseReason;
+use crate::sys::Platform;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Running,
+    Draining { deadline: Time },
+    Stopped,
+}
+
+impl Stage {
+    pub(super) fn is_stopped(self) -> bool {
+        self == Stage::Stopped
+    }
+
+    pub(super) fn is_running(self) -> bool {
+        self == Stage::Running
+    }
+
+    pub(super) fn deadline(self) -> Option<Time> {
+        match self {
+            Stage::Draining { deadline } if deadline != Time::MAX => Some(deadline),
+            _ => None,
+        }
+    }
+}
+
+impl<M: 'static, P: Platform> Reactor<M, P> {
+    /// Starts an orderly end, as [`Handle::shutdown`](crate::Handle::shutdown) does from
+    /// elsewhere; the turns that follow carry it out.
+    pub fn shutdown(&mut self, grace: Duration) {
+        self.desk.handle.shutdown(grace);
+    }
+
+    /// A reactor that has stopped runs again.
+    pub(super) fn restart(&mut self) {
+        if self.shutdown.is_stopped() {
+            self.shutdown = Stage::Running;
+            self.report = Report::default();
+        }
+    }
+
+    /// Begins a shutdown that was asked for, and ends one whose time has run out.
+    pub(super) fn heed_shutdown(&mut self) {
+        let now = self.desk.hub.now;
+        if let Some(grace) = self.desk.handle.take_shutdown(self.desk.hub.reactor) {
+            match self.shutdown {
+                Stage::Running => self.begin_shutdown(now + grace),
+                Stage::Draining { deadline } => {
+                    self.shutdown = Stage::Draining { deadline: deadline.min(now + grace) };
+                }
+                Stage::Stopped => {}
+            }
+        }
+        if self.shutdown.deadline().is_some_and(|deadline| deadline <= now) {
+            self.abort_all();
+        }
+    }
+
+    fn begin_shutdown(&mut self, deadline: Time) {
+        log::info!("shutting down, {} connections are open", self.desk.hub.rows.len());
+        self.shutdown = Stage::Draining { deadline };
+        self.accept_the_last();
+        for slot in self.all_slots() {
+            self.retire(slot);
+        }
+        self.close_endpoints();
+    }
+
+    /// Tells one connection of the shutdown: no more is read, and what was read is offered.
+    pub(super) fn retire(&mut self, slot: u32) {
+        let row = self.desk.hub.row(slot);
+        if row.phase == Phase::Connecting {
+            self.desk.hub.end(slot, CloseReason::Shutdown);
+            return;
+        }
+        if row.phase == Phase::Open {
+            self.offer_rest(slot);
+        }
+        self.desk.hub.change_wants(slot, |row| row.flags.set(Flags::DEAF));
+        if self.desk.hub.row(slot).phase == Phase::Open {
+            self.call(slot, Answers::AtOnce, |handler, cx| handler.on_shutdown(cx));
+        }
+    }
+
+    /// Offers what was already read until it is taken or declined, even to one that had paused.
+    fn offer_rest(&mut self, slot: u32) {
+        while self.desk.hub.row(slot).flags.has(Flags::OFFER_REST) {
+            self.desk.hub.row(slot).flags.clear(Flags::OFFER_REST);
+            let before = self.rest_len(slot);
+            self.offer(slot, 0);
+            if self.rest_len(slot) == before || self.desk.hub.row(slot).phase != Phase::Open {
+                return;
+            }
+        }
+    }
+
+    fn abort_all(&mut self) {
+        for slot in self.all_slots() {
+            self.desk.hub.abort(slot, CloseReason::Shutdown);
+        }
+    }
+
+    fn all_slots(&self) -> Vec<u32> {
+        self.desk.hub.rows.iter().map(|(slot, _)| slot as u32).collect()
+    }
+
+    /// Counts an end for the report, where there is one to be made.
+    pub(super) fn count_end(&mut self, slot: u32, reason: &CloseReason) {
+        self.desk.hub.counters.closed += 1;
+        if self.shutdown.is_running() {
+            return;
+        }
+        if reason.is_clean() {
+            self.report.finished += 1;
+        } else {
+            self.report.aborted += 1;
+        }
+        let extras = self.desk.hub.row(slot).extras.as_ref();
+        self.report.undelivered_bytes += extras.map_or(0, |extras| extras.undelivered as u64);
+    }
+
+    /// The shutdown has come to its end once nobody is left.
+    pub(super) fn note_stopped(&mut self) {
+        if matches!(self.shutdown, Stage::Draining { .. })
+            && self.desk.hub.rows.is_empty()
+            && !self.has_admissible()
+        {
+            log::info!("stopped: {}", self.report);
+            self.shutdown = Stage::Stopped;
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Steps 8 and 9, the one place that writes: answers, outboxes, ends of our direction.
+
+use std::io::{self, IoSlice};
+
+use super::Reactor;
+use super::call::Answers;
+use crate::hub::Phase;
+use crate::hub::outbound::Flags;
+use crate::hub::reason::CloseReason;
+use crate::sys::Platform;
+use crate::sys::errors::StreamError;
+
+impl<M: 'static, P: Platform> Reactor<M, P> {
+    /// Sends what a callback has just written to its own peer, straight from where it lies. What
+    /// the system does not take moves to the outbox.
+    #[inline]
+    pub(super) fn send_staged(&mut self, slot: u32) {
+        let hub = &mut self.desk.hub;
+        if hub.stage.is_empty() {
+            hub.stage.close();
+            return;
+        }
+        let total = hub.stage.len();
+        let mut sent = 0;
+        if hub.rows[slot as usize].flags.has(Flags::WRITABLE) {
+            let source = self.sources[slot as usize].as_mut().expect("whoever answers exists");
+            let answer = if let Some(bytes) = hub.stage.single(&self.scratch) {
+                self.platform.write(source, &[IoSlice::new(bytes)])
+            } else {
+                let mut slices = [IoSlice::new(&[]); GATHERED];
+                let filled = hub.stage.gather(&self.scratch, &mut slices);
+                self.platform.write(source, &slices[..filled])
+            };
+            sent = self.judge_write(slot, total, answer);
+        }
+        let hub = &mut self.desk.hub;
+        if !hub.stage.is_empty() {
+            if sent < total {
+                hub.keep_staged(slot, sent, &self.scratch);
+            } else {
+                hub.stage.clear();
+            }
+        }
+        hub.stage.close();
+        if hub.rows[slot as usize].flags.has(Flags::ABOVE_HIGH) {
+            hub.note_drained(slot);
+        }
+    }
+
+    /// Notes what a write answered, and gives back how much was taken.
+    #[inline]
+    fn judge_write(&mut self, slot: u32, wanted: usize, answer: io::Result<usize>) -> usize {
+        let hub = &mut self.desk.hub;
+        match answer {
+            Ok(sent) => {
+                hub.rows[slot as usize].last_activity = hub.now;
+                hub.counters.writes += 1;
+                hub.counters.written_bytes += sent as u64;
+                if sent < wanted {
+                    log::trace!("{}: short write, {sent} of {wanted}", hub.id(slot));
+                } else {
+                    log::trace!("{}: write {sent}", hub.id(slot));
+                }
+                sent
+            }
+            Err(error) => {
+                match StreamError::of(&error) {
+                    StreamError::Interrupted => hub.mark_dirty(slot),
+                    StreamError::WouldBlock => {
+                        hub.row(slot).flags.clear(Flags::WRITABLE);
+                        hub.counters.would_block += 1;
+                        log::trace!("{}: blocked, {wanted} bytes wait", hub.id(slot));
+                    }
+                    StreamError::Reset => hub.end(slot, CloseReason::Reset),
+                    StreamError::Ended => hub.end(slot, CloseReason::Failed(error)),
+                }
+                0
+            }
+        }
+    }
+
+    /// Writes what waits, for all who have been written to or have become writable.
+    pub(super) fn flush_dirty(&mut self) {
+        std::mem::swap(&mut self.slots, &mut self.desk.hub.dirty);
+        for index in 0..self.slots.len() {
+            let slot = self.slots[index];
+            // As for reading: the list may name one that has ended.
+            let Some(row) = self.desk.hub.rows.get_mut(slot as usize) else { continue };
+            if !row.flags.has(Flags::DIRTY) {
+                continue;
+            }
+            row.flags.clear(Flags::DIRTY);
+            match row.phase {
+                Phase::Connecting => self.check_connecting(slot),
+                Phase::Open | Phase::Flushing | Phase::Lingering => {
+                    if row.flags.has(Flags::ERROR) {
+                        self.check_error(slot);
+                    }
+                    self.flush(slot);
+                    self.settle(slot);
+                }
+                Phase::Closed => {}
+            }
+        }
+        self.slots.clear();
+    }
+
+    /// An edge told of an error. One who is being read learns it there, after the last bytes;
+    /// anybody else ends now.
+    fn check_error(&mut self, slot: u32) {
+        let hub = &mut self.desk.hub;
+        let row = hub.row(slot);
+        row.flags.clear(Flags::ERROR);
+        if row.wants_read() && row.flags.has(Flags::READABLE) {
+            return;
+        }
+        let Some(source) = self.sources[slot as usize].as_mut() else { return };
+        if let Err(error) = self.platform.connected(source) {
+            match StreamError::of(&error) {
+                StreamError::WouldBlock | StreamError::Interrupted => {}
+                StreamError::Reset => hub.end(slot, CloseReason::Reset),
+                StreamError::Ended => hub.end(slot, CloseReason::Failed(error)),
+            }
+        }
+    }
+
+    /// Writes from the outbox until it is empty, the system takes no more, or the turn is used
+    /// up.
+    fn flush(&mut self, slot: u32) {
+        for _ in 0..WRITES_PER_TURN {
+            let row = &self.desk.hub.rows[slot as usize];
+            let Some(backlog) = &row.outbox else { return };
+            if !row.flags.has(Flags::WRITABLE) {
+                return;
+            }
+            let source = self.sources[slot as usize].as_mut().expect("whoever is open exists");
+            let mut slices = [IoSlice::new(&[]); GATHERED];
+            let filled = backlog.bytes.gather(&mut slices);
+            let wanted = slices[..filled].iter().map(|slice| slice.len()).sum();
+            let answer = self.platform.write(source, &slices[..filled]);
+            let sent = self.judge_write(slot, wanted, answer);
+            if sent > 0 {
+                self.desk.hub.sent(slot, sent);
+            }
+        }
+        if self.desk.hub.row(slot).outbox.is_some() {
+            self.desk.hub.mark_dirty(slot); // the others first
+        }
+    }
+
+    /// Once everything is written: ends our direction where that was asked for, and moves on.
+    fn settle(&mut self, slot: u32) {
+        let hub = &mut self.desk.hub;
+        let row = hub.row(slot);
+        if row.outbox.is_some() {
+            return;
+        }
+        match row.phase {
+            Phase::Open if row.flags.has(Flags::FINISHING) => {
+                let has_peer_ended = row.flags.has(Flags::EOF_TOLD);
+                if row.flags.insert(Flags::FINISHED) {
+                    self.finish(slot);
+                }
+                if has_peer_ended {
+                    self.desk.hub.close(slot, CloseReason::Closed);
+                }
+            }
+            // The peer's end was read, so nothing it sent is unread: closing loses nothing, and
+            // sends our end.
+            Phase::Flushing if row.flags.has(Flags::EOF_SEEN) => hub.enter(slot, Phase::Closed),
+            Phase::Flushing => {
+                if row.flags.insert(Flags::FINISHED) {
+                    self.finish(slot);
+                }
+                self.linger(slot);
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends our direction.
+    fn finish(&mut self, slot: u32) {
+        let Some(source) = self.sources[slot as usize].as_mut() else { return };
+        if let Err(error) = self.platform.finish(source) {
+            let hub = &mut self.desk.hub;
+            match StreamError::of(&error) {
+                StreamError::Reset => hub.end(slot, CloseReason::Reset),
+                _ => hub.end(slot, CloseReason::Failed(error)),
+            }
+        }
+    }
+
+    fn linger(&mut self, slot: u32) {
+        let hub = &mut self.desk.hub;
+        if hub.row(slot).phase != Phase::Flushing {
+            return;
+        }
+        hub.enter(slot, Phase::Lingering);
+        hub.agenda.by(slot, hub.now + hub.limits.linger);
+        hub.row(slot).flags.set(Flags::READABLE); // one look, whatever edges have told
+        hub.mark_runnable(slot);
+    }
+
+    /// Tells those whose outbox has drained, and lets their input flow again.
+    pub(super) fn relieve(&mut self) {
+        std::mem::swap(&mut self.slots, &mut self.desk.hub.drained);
+        for index in 0..self.slots.len() {
+            let slot = self.slots[index];
+            let Some(row) = self.desk.hub.rows.get_mut(slot as usize) else { continue };
+            if !row.flags.has(Flags::DRAINED) {
+                continue;
+            }
+            row.flags.clear(Flags::DRAINED);
+            if row.phase != Phase::Open {
+                continue;
+            }
+            self.desk.hub.change_wants(slot, |row| row.flags.clear(Flags::ABOVE_HIGH));
+            self.call(slot, Answers::AtOnce, |handler, cx| handler.on_drain(cx));
+        }
+        self.slots.clear();
+    }
+}
+
+/// Pieces handed to the system in one call.
+const GATHERED: usize = 16;
+
+/// Calls for one connection in a turn; with full pieces they carry 4 MiB.
+const WRITES_PER_TURN: usize = 4;

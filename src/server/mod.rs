@@ -1,0 +1,444 @@
+//! Floor 5: several reactors as threads, with their listeners.
+
+#[cfg(feature = "signals")]
+mod signals;
+
+use std::sync::Arc;
+use std::thread::{Builder as ThreadBuilder, JoinHandle};
+use std::time::Duration;
+use std::{error, fmt, io};
+
+use crate::base::address::{Address, NetAddr};
+use crate::base::id::EndpointId;
+use crate::handler::{DatagramHandler, Handle, Service};
+use crate::hub::counters::Report;
+use crate::hub::limits::Limits;
+use crate::reactor::{Neighbours, Placement, Reactor, Spread};
+use crate::sys::net::{describe, resolve};
+use crate::sys::{
+    DatagramOptions, ListenOptions, Os, OsDatagram, OsListener, OsStream, Platform, Socket,
+};
+
+/// What is to be served, before any socket is bound.
+///
+/// ```
+/// use std::time::Duration;
+/// use tidemill::{NetAddr, Server, protocols::{Echo, LineEcho}};
+///
+/// let running = Server::builder()
+///     .threads(2)
+///     .listen("127.0.0.1:0".parse()?, |_: &NetAddr| Echo)
+///     .listen("127.0.0.1:0".parse()?, |_: &NetAddr| LineEcho::framed())
+///     .bind()?
+///     .start()?;
+/// for bound in running.bound() {
+///     println!("listening on {}", bound.address);
+/// }
+/// running.handle().shutdown(Duration::from_secs(1));
+/// println!("{}", running.join()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Builder<M: 'static = ()> {
+    threads: usize,
+    limits: Limits,
+    placement: Placement,
+    listings: Vec<Listing<M>>,
+    #[cfg(feature = "signals")]
+    grace_on_signal: Option<Duration>,
+}
+
+/// One call of `listen` or `datagram`.
+struct Listing<M: 'static> {
+    address: Address,
+    kind: ListingKind<M>,
+}
+
+/// Handlers are made anew for each reactor.
+enum ListingKind<M: 'static> {
+    Stream(ListenOptions, Box<dyn Fn() -> SendService<M>>),
+    Datagram(DatagramOptions, Box<dyn Fn() -> SendDatagram<M>>),
+}
+
+type SendService<M> = Box<dyn Service<M> + Send>;
+type SendDatagram<M> = Box<dyn DatagramHandler<M> + Send>;
+
+impl<M: Send + 'static> Builder<M> {
+    fn new() -> Builder<M> {
+        Builder {
+            threads: 1,
+            limits: Limits::default(),
+            placement: Placement::default(),
+            listings: Vec::new(),
+            #[cfg(feature = "signals")]
+            grace_on_signal: None,
+        }
+    }
+
+    /// How many reactors there are, each in a thread of its own; 1 by default.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// The bounds of everything. Counts over all connections are shared by the reactors.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How connections are spread over the reactors; in turn by default.
+    #[must_use]
+    pub fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// Serves streams at an address; all addresses of a host name. Each reactor has its own clone
+    /// of the service.
+    #[must_use]
+    pub fn listen(self, address: Address, service: impl Service<M> + Clone + Send) -> Self {
+        self.listen_with(address, ListenOptions::default(), service)
+    }
+
+    /// As [`listen`](Builder::listen), with options.
+    #[must_use]
+    pub fn listen_with(
+        mut self,
+        address: Address,
+        options: ListenOptions,
+        service: impl Service<M> + Clone + Send,
+    ) -> Self {
+        let make = move || -> SendService<M> { Box::new(service.clone()) };
+        self.listings.push(Listing { address, kind: ListingKind::Stream(options, Box::new(make)) });
+        self
+    }
+
+    /// Serves datagrams at an address; all addresses of a host name.
+    #[must_use]
+    pub fn datagram(
+        self,
+        address: Address,
+        handler: impl DatagramHandler<M> + Clone + Send,
+    ) -> Self {
+        self.datagram_with(address, DatagramOptions::default(), handler)
+    }
+
+    /// As [`datagram`](Builder::datagram), with options.
+    #[must_use]
+    pub fn datagram_with(
+        mut self,
+        address: Address,
+        options: DatagramOptions,
+        handler: impl DatagramHandler<M> + Clone + Send,
+    ) -> Self {
+        let make = move || -> SendDatagram<M> { Box::new(handler.clone()) };
+        let kind = ListingKind::Datagram(options, Box::new(make));
+        self.listings.push(Listing { address, kind });
+        self
+    }
+
+    /// Has SIGINT and SIGTERM start a shutdown with this much time to finish; a second one ends
+    /// the process at once. Nothing is done about signals otherwise.
+    #[cfg(feature = "signals")]
+    #[must_use]
+    pub fn stop_on_signals(mut self, grace: Duration) -> Self {
+        self.grace_on_signal = Some(grace);
+        self
+    }
+
+    /// Binds every socket. Nothing is accepted yet, but clients can queue from now on.
+    ///
+    /// # Errors
+    /// The first address that cannot be had, with the reason.
+    pub fn bind(self) -> Result<Server<M>, BindError> {
+        let whole = |error| BindError { address: None, error };
+        if self.threads == 0 {
+            let error = io::Error::new(io::ErrorKind::InvalidInput, "no threads to serve with");
+            return Err(whole(error));
+        }
+        let mut platforms = Vec::new();
+        for _ in 0..self.threads {
+            platforms.push(Os::new().map_err(whole)?);
+        }
+        let wakers = platforms.iter().map(Platform::waker).collect();
+        let mut server = Server {
+            handle: Handle::new(wakers, self.limits.mailbox),
+            seats: platforms.into_iter().map(Seat::new).collect(),
+            limits: self.limits,
+            placement: self.placement,
+            bound: Vec::new(),
+            #[cfg(feature = "signals")]
+            grace_on_signal: self.grace_on_signal,
+        };
+        for (index, listing) in self.listings.iter().enumerate() {
+            let named = |error| BindError { address: Some(listing.address.clone()), error };
+            for address in resolve(&listing.address).map_err(named)? {
+                server
+                    .bind(index, &address, &listing.kind)
+                    .map_err(|error| BindError { address: Some(address.clone()), error })?;
+            }
+        }
+        Ok(server)
+    }
+}
+
+/// Sockets that are bound, and reactors that are about to serve them.
+pub struct Server<M: 'static = ()> {
+    handle: Handle<M>,
+    seats: Vec<Seat<M>>,
+    limits: Limits,
+    placement: Placement,
+    bound: Vec<Bound>,
+    #[cfg(feature = "signals")]
+    grace_on_signal: Option<Duration>,
+}
+
+/// What one reactor will be made of, in its own thread.
+struct Seat<M: 'static> {
+    platform: Os,
+    listeners: Vec<(EndpointId, Option<OsListener>, SendService<M>, Spread)>,
+    datagrams: Vec<(EndpointId, OsDatagram, SendDatagram<M>)>,
+}
+
+impl<M: 'static> Seat<M> {
+    fn new(platform: Os) -> Seat<M> {
+        Seat { platform, listeners: Vec::new(), datagrams: Vec::new() }
+    }
+}
+
+/// One socket that is bound.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Bound {
+    /// Which call of the builder asked for it, counted from 0. A host name gives several.
+    pub listing: usize,
+    /// Its name.
+    pub endpoint: EndpointId,
+    /// Where it is bound.
+    pub address: NetAddr,
+}
+
+impl Server {
+    /// Starts to say what is to be served. For a server whose handlers get messages, write
+    /// `Server::builder_for::<M>()`.
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// As [`builder`](Server::builder), for handlers that get messages of type `M`.
+    pub fn builder_for<M: Send + 'static>() -> Builder<M> {
+        Builder::new()
+    }
+}
+
+impl<M: Send + 'static> Server<M> {
+    fn bind(&mut self, listing: usize, address: &Address, kind: &ListingKind<M>) -> io::Result<()> {
+        let endpoint = self.handle.next_endpoint();
+        let is_inet = matches!(address, Address::Inet(_));
+        let is_shared = self.placement == Placement::ReusePort && is_inet && self.seats.len() > 1;
+        let mut address = address.clone();
+        let mut local = NetAddr::Unnamed;
+        for (index, seat) in self.seats.iter_mut().enumerate() {
+            let binds = index == 0 || is_shared;
+            match kind {
+                ListingKind::Stream(options, make) => {
+                    let reuse_port = options.reuse_port || is_shared;
+                    let options = ListenOptions { reuse_port, ..options.clone() };
+                    let listener = match binds {
+                        true => Some(seat.platform.listen(&address, &options)?),
+                        false => None,
+                    };
+                    if let Some(listener) = &listener {
+                        local = listener.local_addr()?;
+                    }
+                    let spread = if is_shared { Spread::Here } else { Spread::Over };
+                    seat.listeners.push((endpoint, listener, make(), spread));
+                }
+                ListingKind::Datagram(options, make) if binds => {
+                    let reuse_port = options.reuse_port || is_shared;
+                    let options = DatagramOptions { reuse_port, ..options.clone() };
+                    let socket = seat.platform.bind_datagram(&address, &options)?;
+                    local = socket.local_addr()?;
+                    seat.datagrams.push((endpoint, socket, make()));
+                }
+                ListingKind::Datagram(..) => {}
+            }
+            // The others bind the port that was chosen for the first.
+            if let NetAddr::Inet(inet) = local {
+                address = Address::Inet(inet);
+            }
+        }
+        self.bound.push(Bound { listing, endpoint, address: local });
+        Ok(())
+    }
+
+    /// Where everything is bound, in the order of the builder's calls.
+    pub fn bound(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// What reaches the reactors from elsewhere.
+    pub fn handle(&self) -> &Handle<M> {
+        &self.handle
+    }
+
+    /// Serves until a shutdown has come to its end.
+    ///
+    /// # Errors
+    /// As for [`Running::join`] and [`start`](Server::start).
+    pub fn run(self) -> io::Result<Report> {
+        self.start()?.join()
+    }
+
+    /// Serves in threads of its own.
+    ///
+    /// # Errors
+    /// A thread cannot be had; those already started are stopped.
+    pub fn start(self) -> io::Result<Running<M>> {
+        let count = self.seats.len();
+        let limits = Limits {
+            buffered_bytes: (self.limits.buffered_bytes / count).max(1),
+            ..self.limits.clone()
+        };
+        let mut circle = match count {
+            1 => Vec::new(),
+            _ => Neighbours::circle(count, self.placement, limits.mailbox),
+        };
+        circle.reverse();
+        let mut running = Running {
+            handle: self.handle.clone(),
+            bound: self.bound.into(),
+            threads: Vec::new(),
+            #[cfg(feature = "signals")]
+            signals: None,
+        };
+        #[cfg(feature = "signals")]
+        if let Some(grace) = self.grace_on_signal {
+            running.signals = Some(signals::stop_on(self.handle.clone(), grace)?);
+        }
+        for (index, seat) in self.seats.into_iter().enumerate() {
+            let (handle, limits, neighbours) = (self.handle.clone(), limits.clone(), circle.pop());
+            let serve = move || {
+                let served = serve(seat, limits, &handle, index as u32, neighbours);
+                if served.is_err() {
+                    handle.shutdown(Duration::ZERO); // none serves without the others
+                }
+                served
+            };
+            let named = ThreadBuilder::new().name(format!("tidemill-{index}"));
+            // Where this fails, dropping `running` stops those that have started.
+            running.threads.push(named.spawn(serve)?);
+        }
+        Ok(running)
+    }
+}
+
+/// The life of one reactor's thread.
+fn serve<M: 'static>(
+    seat: Seat<M>,
+    limits: Limits,
+    handle: &Handle<M>,
+    index: u32,
+    neighbours: Option<Neighbours<OsStream>>,
+) -> io::Result<Report> {
+    let mut reactor = Reactor::assemble(seat.platform, limits, handle.clone(), index, neighbours)?;
+    for (endpoint, listener, service, spread) in seat.listeners {
+        reactor.add_listener(endpoint, listener, service, spread)?;
+    }
+    for (endpoint, socket, handler) in seat.datagrams {
+        reactor.add_datagram(endpoint, socket, handler)?;
+    }
+    reactor.run()
+}
+
+/// A server at work. Dropping it stops the server at once; [`join`](Running::join) waits.
+pub struct Running<M: 'static = ()> {
+    handle: Handle<M>,
+    bound: Arc<[Bound]>,
+    threads: Vec<JoinHandle<io::Result<Report>>>,
+    #[cfg(feature = "signals")]
+    signals: Option<signals::Watch>,
+}
+
+impl<M: 'static> Running<M> {
+    /// Where everything is bound, in the order of the builder's calls.
+    pub fn bound(&self) -> &[Bound] {
+        &self.bound
+    }
+
+    /// What reaches the reactors from elsewhere.
+    pub fn handle(&self) -> &Handle<M> {
+        &self.handle
+    }
+
+    /// Waits until a [`shutdown`](Handle::shutdown) has come to its end, and tells how it went.
+    ///
+    /// # Errors
+    /// A reactor could not watch its listeners, or could not wait for the system any more; the
+    /// others were then stopped.
+    ///
+    /// # Panics
+    /// A reactor panicked, which is a bug of this crate.
+    pub fn join(mut self) -> io::Result<Report> {
+        self.wait()
+    }
+
+    fn wait(&mut self) -> io::Result<Report> {
+        let mut whole = Ok(Report::default());
+        for thread in std::mem::take(&mut self.threads) {
+            let part = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            whole = match (whole, part) {
+                (Ok(whole), Ok(part)) => Ok(whole.and(part)),
+                (Err(error), _) | (_, Err(error)) => Err(error),
+            };
+        }
+        whole
+    }
+}
+
+impl<M: 'static> Drop for Running<M> {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.handle.shutdown(Duration::ZERO);
+            for thread in self.threads.drain(..) {
+                let _ = thread.join(); // nobody is left to be told
+            }
+        }
+    }
+}
+
+/// A socket could not be bound: `127.0.0.1:7000: address already in use`.
+#[derive(Debug)]
+pub struct BindError {
+    address: Option<Address>,
+    error: io::Error,
+}
+
+impl BindError {
+    /// The address, unless something else was missing.
+    pub fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
+    }
+
+    /// What the system said.
+    pub fn error(&self) -> &io::Error {
+        &self.error
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            Some(address) => write!(f, "{address}: {}", describe(&self.error)),
+            None => f.write_str(&describe(&self.error)),
+        }
+    }
+}
+
+impl error::Error for BindError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.error)
+    }
+}

@@ -1,0 +1,169 @@
+//! The test's side of connections. It calls without delay, faults or counting.
+
+use super::World;
+use super::net::Owner;
+use super::stream::StreamState;
+use crate::base::address::NetAddr;
+
+/// The far end of a connection with a [`Node`](super::Node). Dropping it closes it as close(2)
+/// does: by a FIN, or by a reset where something was left unread.
+pub struct Peer {
+    world: World,
+    id: usize,
+    address: NetAddr,
+    is_gone: bool,
+}
+
+impl Peer {
+    pub(super) fn new(world: World, id: usize) -> Peer {
+        let address = world.with(|state| state.net.stream(id).local.clone());
+        Peer { world, id, address, is_gone: false }
+    }
+
+    /// Its own address: to the node, the peer's.
+    pub fn address(&self) -> &NetAddr {
+        &self.address
+    }
+
+    /// The address that it is, or tries to be, connected to: the node's end.
+    pub fn remote(&self) -> NetAddr {
+        self.world.with(|state| state.net.stream(self.id).remote.clone())
+    }
+
+    /// Whether the connection is made: it waits in the listener's queue, or was accepted.
+    pub fn is_connected(&self) -> bool {
+        self.state() == StreamState::Open
+    }
+
+    /// Sends, and answers how many of the bytes fitted; none where the connection is not made or
+    /// can't carry any more.
+    pub fn send(&self, bytes: &[u8]) -> usize {
+        let write = |state: &mut super::State| state.net.write(self.id, &[bytes], bytes.len());
+        self.world.with(write).unwrap_or(0)
+    }
+
+    /// Receives all that has arrived, and by that makes room for more.
+    pub fn receive(&self) -> Vec<u8> {
+        self.receive_at_most(usize::MAX)
+    }
+
+    /// Receives up to so many of the bytes that have arrived.
+    pub fn receive_at_most(&self, bytes_max: usize) -> Vec<u8> {
+        self.world.with(|state| {
+            let len = state.net.stream(self.id).inbox.len().min(bytes_max);
+            let mut bytes = vec![0; len];
+            if len > 0 {
+                let taken = state.net.read(self.id, &mut bytes);
+                assert_eq!(taken, Ok(len), "the inbox was counted");
+            }
+            bytes
+        })
+    }
+
+    /// Sends a FIN: nothing can be sent any more, but received.
+    pub fn finish(&self) {
+        // Where the connection has already failed there is nothing to finish.
+        let _ = self.world.with(|state| state.net.finish(self.id));
+    }
+
+    /// Closes by a reset: the node loses what it has not read yet.
+    pub fn reset(mut self) {
+        self.world.with(|state| state.net.abort(self.id));
+        self.is_gone = true;
+    }
+
+    /// Whether the node ended its direction (FIN) and everything before that was received.
+    pub fn has_ended(&self) -> bool {
+        let inbox_of = |state: &mut super::State| {
+            let inbox = &state.net.stream(self.id).inbox;
+            inbox.is_finished() && inbox.len() == 0
+        };
+        self.world.with(inbox_of)
+    }
+
+    /// Whether the connection failed: it was reset, or refused.
+    pub fn was_reset(&self) -> bool {
+        self.state() == StreamState::Dead
+    }
+
+    fn state(&self) -> StreamState {
+        self.world.with(|state| state.net.stream(self.id).state)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        if !self.is_gone {
+            self.world.with(|state| state.net.close(self.id));
+        }
+    }
+}
+
+/// A listener of the test's, for nodes to connect to. Dropping it closes it.
+pub struct PeerListener {
+    world: World,
+    id: usize,
+    address: NetAddr,
+}
+
+impl PeerListener {
+    pub(super) fn new(world: World, id: usize, address: NetAddr) -> PeerListener {
+        PeerListener { world, id, address }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &NetAddr {
+        &self.address
+    }
+
+    /// The oldest connection that waits.
+    pub fn accept(&self) -> Option<Peer> {
+        let accepted = self.world.with(|state| state.net.accept(self.id, Owner::Peer));
+        Some(Peer::new(self.world.clone(), accepted.ok()?))
+    }
+}
+
+impl Drop for PeerListener {
+    fn drop(&mut self) {
+        self.world.with(|state| state.net.close(self.id));
+    }
+}
+
+/// A datagram socket of the test's. Dropping it closes it.
+pub struct DatagramPeer {
+    world: World,
+    id: usize,
+    address: NetAddr,
+}
+
+impl DatagramPeer {
+    pub(super) fn new(world: World, id: usize, address: NetAddr) -> DatagramPeer {
+        DatagramPeer { world, id, address }
+    }
+
+    /// Where it is bound.
+    pub fn address(&self) -> &NetAddr {
+        &self.address
+    }
+
+    /// Sends a datagram; it is lost where nobody is bound, or that socket's queue is full.
+    ///
+    /// # Panics
+    /// It is longer than a datagram can be: 65,507 bytes.
+    pub fn send_to(&self, payload: &[u8], to: &NetAddr) {
+        let outcome = self.world.with(|state| state.net.send(self.id, payload, to));
+        outcome.expect("only the length can be wrong");
+    }
+
+    /// The oldest datagram that has arrived, and its sender.
+    pub fn receive(&self) -> Option<(Vec<u8>, NetAddr)> {
+        let (from, payload) = self.world.with(|state| state.net.receive(self.id)).ok()?;
+        Some((payload, from))
+    }
+}
+
+impl Drop for DatagramPeer {
+    fn drop(&mut self) {
+        self.world.with(|state| state.net.close(self.id));
+    }
+}

@@ -1,0 +1,62 @@
+//! One direction of a stream: bytes on their way, and whether more can follow.
+
+use std::collections::VecDeque;
+use std::ops::Deref;
+
+pub(super) struct Pipe {
+    /// `bytes.len() <= capacity`
+    bytes: VecDeque<u8>,
+    capacity: usize,
+    is_finished: bool,
+}
+
+impl Pipe {
+    pub(super) fn new(capacity: usize) -> Pipe {
+        Pipe { bytes: VecDeque::new(), capacity, is_finished: false }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn room(&self) -> usize {
+        self.capacity - self.bytes.len()
+    }
+
+    /// The writer's FIN is behind the bytes.
+    pub(super) fn is_finished(&self) -> bool {
+        self.is_finished
+    }
+
+    /// Takes up to `limit` bytes, which must fit.
+    pub(super) fn put<B: Deref<Target = [u8]>>(&mut self, chunks: &[B], limit: usize) {
+        assert!(limit <= self.room() && !self.is_finished);
+        let mut left = limit;
+        for chunk in chunks {
+            let taken = chunk.len().min(left);
+            self.bytes.extend(&chunk[..taken]);
+            left -= taken;
+        }
+    }
+
+    /// Hands out bytes from the front, as many as there are and fit.
+    pub(super) fn take(&mut self, into: &mut [u8]) -> usize {
+        let taken = into.len().min(self.bytes.len());
+        let (front, back) = self.bytes.as_slices();
+        let split = taken.min(front.len());
+        into[..split].copy_from_slice(&front[..split]);
+        into[split..taken].copy_from_slice(&back[..taken - split]);
+        self.bytes.drain(..taken);
+        taken
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.is_finished = true;
+    }
+
+    /// Loses everything on its way, the FIN too.
+    pub(super) fn lose(&mut self) {
+        self.bytes.clear();
+        self.is_finished = false;
+    }
+}

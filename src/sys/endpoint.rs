@@ -1,0 +1,107 @@
+//! Sockets that serve many peers: listeners, and datagram sockets.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use crate::base::address::{Address, NetAddr};
+use crate::sys::net::{self, DatagramOptions, ListenOptions};
+use crate::sys::stream::OsStream;
+use crate::sys::unix_path::UnixPath;
+use crate::sys::{Received, Socket, raw, socket};
+
+/// A listener of the operating system.
+#[derive(Debug)]
+pub struct OsListener {
+    /// Goes before the socket, as fields are dropped in this order.
+    _path: Option<UnixPath>,
+    socket: OwnedFd,
+    is_tcp: bool,
+}
+
+impl OsListener {
+    pub(super) fn listen(address: &Address, options: &ListenOptions) -> io::Result<OsListener> {
+        let (socket, path) = net::listen(address, options)?;
+        let is_tcp = matches!(address, Address::Inet(_));
+        Ok(OsListener { _path: path, socket, is_tcp })
+    }
+
+    pub(super) fn adopt(fd: OwnedFd) -> io::Result<OsListener> {
+        let is_tcp = match socket::inspect(fd.as_fd())? {
+            Some(found) if found.is_stream && found.is_listening != Some(false) => found.is_tcp,
+            _ => return Err(invalid("not a listening stream socket")),
+        };
+        raw::set_non_blocking_and_close_on_exec(fd.as_fd())?;
+        Ok(OsListener { _path: None, socket: fd, is_tcp })
+    }
+
+    pub(super) fn accept(&self) -> io::Result<(OsStream, NetAddr)> {
+        let (socket, peer) = socket::accept(self.socket.as_fd())?;
+        Ok((OsStream::new(socket, self.is_tcp), peer))
+    }
+}
+
+impl Socket for OsListener {
+    fn local_addr(&self) -> io::Result<NetAddr> {
+        socket::local_addr(self.socket.as_fd())
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.socket.as_fd())
+    }
+}
+
+/// A datagram socket of the operating system.
+#[derive(Debug)]
+pub struct OsDatagram {
+    /// Goes before the socket, as fields are dropped in this order.
+    _path: Option<UnixPath>,
+    socket: OwnedFd,
+    is_unix: bool,
+}
+
+impl OsDatagram {
+    pub(super) fn bind(address: &Address, options: &DatagramOptions) -> io::Result<OsDatagram> {
+        let (socket, path) = net::bind_datagram(address, options)?;
+        let is_unix = !matches!(address, Address::Inet(_));
+        Ok(OsDatagram { _path: path, socket, is_unix })
+    }
+
+    pub(super) fn adopt(fd: OwnedFd) -> io::Result<OsDatagram> {
+        let is_unix = match socket::inspect(fd.as_fd())? {
+            Some(found) if found.is_datagram && (found.is_unix || found.is_inet) => found.is_unix,
+            _ => return Err(invalid("not a datagram socket of the internet or Unix kind")),
+        };
+        raw::set_non_blocking_and_close_on_exec(fd.as_fd())?;
+        Ok(OsDatagram { _path: None, socket: fd, is_unix })
+    }
+
+    pub(super) fn receive(&self, into: &mut [u8]) -> io::Result<Received> {
+        socket::receive(self.socket.as_fd(), into)
+    }
+
+    /// Between Unix sockets a datagram waits in the *receiver's* queue. While that is full, the
+    /// answer is `WouldBlock`, and no edge would ever follow: ours is writable all along. So this
+    /// datagram is lost, as it would be on the way elsewhere (and is to BSD, which says the same).
+    pub(super) fn send(&self, payload: &[u8], to: &NetAddr) -> io::Result<()> {
+        match socket::send(self.socket.as_fd(), payload, to) {
+            Err(error) if self.is_unix && error.kind() == io::ErrorKind::WouldBlock => {
+                Err(io::Error::from_raw_os_error(libc::ENOBUFS))
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+impl Socket for OsDatagram {
+    fn local_addr(&self) -> io::Result<NetAddr> {
+        socket::local_addr(self.socket.as_fd())
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.socket.as_fd())
+    }
+}
+
+fn invalid(wrong: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, wrong)
+}

@@ -1,0 +1,293 @@
+//! The operating system as a [`Platform`]: polling by mio, which is named here and nowhere else.
+//!
+//! Made for epoll and kqueue, whose sources need no bookkeeping of their own: so sockets are
+//! plain descriptors, and only their registration is mio's affair.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll};
+
+use crate::base::address::{Address, NetAddr};
+use crate::base::id::ConnId;
+use crate::base::time::Time;
+use crate::sys::endpoint::{OsDatagram, OsListener};
+use crate::sys::look_up::LookUps;
+use crate::sys::net::{self, DatagramOptions, ListenOptions, StreamOptions};
+use crate::sys::stream::OsStream;
+use crate::sys::{Edge, Platform, Readiness, Received, Socket, Token, Wake};
+
+/// The operating system.
+///
+/// Its poll descriptor (`AsFd`) becomes readable when [`wait`](Platform::wait) has something to
+/// tell, so it can be watched by somebody else's loop.
+///
+/// Descriptors that are adopted share their O_NONBLOCK flag with every duplicate, in other
+/// processes too: adopting standard input changes the terminal for the shell as well.
+pub struct Os {
+    poll: Poll,
+    events: Events,
+    waker: Arc<OsWaker>,
+    look_ups: LookUps,
+    start: Instant,
+}
+
+impl Os {
+    /// Opens a poller. Its clock starts now.
+    ///
+    /// # Errors
+    /// Descriptors have run out.
+    pub fn new() -> io::Result<Os> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(OsWaker(mio::Waker::new(poll.registry(), WAKER)?));
+        let look_ups = LookUps::new(net::look_up, Arc::clone(&waker) as Arc<dyn Wake>);
+        let events = Events::with_capacity(EVENTS_MAX);
+        Ok(Os { poll, events, waker, look_ups, start: Instant::now() })
+    }
+
+    fn register(&self, socket: &impl Socket, token: Token, interest: Interest) -> io::Result<()> {
+        let fd = socket.fd().expect("open until it is finished or closed").as_raw_fd();
+        self.poll.registry().register(&mut SourceFd(&fd), pack(token), interest)
+    }
+
+    /// A descriptor that is closed leaves the poller by itself, but not while a duplicate of it
+    /// is open somewhere: then its events would go on, under a token that may be another's by
+    /// then.
+    fn deregister(&self, fd: BorrowedFd<'_>) {
+        // It fails for one that was never registered, which is just as well.
+        let _ = self.poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()));
+    }
+
+    /// Regular files, directories and some devices cannot be watched on Linux (EPERM). This finds
+    /// out before anybody relies on it.
+    fn probe(&self, stream: &OsStream) -> io::Result<()> {
+        match self.register(stream, Token::Connection(0), stream_interest(stream)) {
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                let wrong = "a file of this kind cannot be watched, only read and written";
+                Err(io::Error::new(io::ErrorKind::Unsupported, wrong))
+            }
+            outcome => outcome.map(|()| stream.fd().into_iter().for_each(|fd| self.deregister(fd))),
+        }
+    }
+}
+
+impl Platform for Os {
+    type Stream = OsStream;
+    type Listener = OsListener;
+    type Datagram = OsDatagram;
+
+    fn now(&self) -> Time {
+        Time::ZERO + self.start.elapsed()
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>, edges: &mut Vec<Edge>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            outcome => outcome?,
+        }
+        let told = self.events.iter().filter(|event| event.token() != WAKER);
+        edges.extend(told.map(|event| Edge { token: unpack(event.token()), ready: ready(event) }));
+        Ok(())
+    }
+
+    fn waker(&self) -> Arc<dyn Wake> {
+        Arc::clone(&self.waker) as Arc<dyn Wake>
+    }
+
+    fn listen(&mut self, address: &Address, options: &ListenOptions) -> io::Result<OsListener> {
+        OsListener::listen(address, options)
+    }
+
+    fn bind_datagram(
+        &mut self,
+        address: &Address,
+        options: &DatagramOptions,
+    ) -> io::Result<OsDatagram> {
+        OsDatagram::bind(address, options)
+    }
+
+    fn connect(&mut self, address: &Address, options: &StreamOptions) -> io::Result<OsStream> {
+        let (socket, is_tcp) = net::connect(address, options)?;
+        Ok(OsStream::new(socket, is_tcp))
+    }
+
+    fn adopt_stream(&mut self, fd: OwnedFd) -> io::Result<OsStream> {
+        let stream = OsStream::adopt(fd)?;
+        if !stream.is_socket() {
+            self.probe(&stream)?;
+        }
+        Ok(stream)
+    }
+
+    fn adopt_listener(&mut self, fd: OwnedFd) -> io::Result<OsListener> {
+        OsListener::adopt(fd)
+    }
+
+    fn adopt_datagram(&mut self, fd: OwnedFd) -> io::Result<OsDatagram> {
+        OsDatagram::adopt(fd)
+    }
+
+    fn register_stream(&mut self, stream: &mut OsStream, token: Token) -> io::Result<()> {
+        self.register(stream, token, stream_interest(stream))
+    }
+
+    fn register_listener(&mut self, listener: &mut OsListener, token: Token) -> io::Result<()> {
+        self.register(listener, token, Interest::READABLE)
+    }
+
+    fn register_datagram(&mut self, socket: &mut OsDatagram, token: Token) -> io::Result<()> {
+        self.register(socket, token, BOTH)
+    }
+
+    fn accept(&mut self, listener: &mut OsListener) -> io::Result<(OsStream, NetAddr)> {
+        listener.accept()
+    }
+
+    fn connected(&mut self, stream: &mut OsStream) -> io::Result<NetAddr> {
+        stream.connected()
+    }
+
+    fn read(&mut self, stream: &mut OsStream, into: &mut [u8]) -> io::Result<usize> {
+        stream.read(into)
+    }
+
+    fn short_read_drains(&self, stream: &OsStream) -> bool {
+        SHORT_TCP_READ_DRAINS && stream.is_tcp()
+    }
+
+    fn write(&mut self, stream: &mut OsStream, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        stream.write(bytes)
+    }
+
+    fn finish(&mut self, stream: &mut OsStream) -> io::Result<()> {
+        if let Some(file) = stream.finish()? {
+            self.deregister(file.as_fd());
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, stream: OsStream) {
+        match stream.fd() {
+            Some(fd) if stream.is_adopted() => self.deregister(fd),
+            _ => {}
+        }
+    }
+
+    fn abort(&mut self, stream: OsStream) {
+        // Where it fails, the peer learns of the end in the ordinary way.
+        let _ = stream.reset_on_close();
+        self.close(stream);
+    }
+
+    fn close_listener(&mut self, listener: OsListener) {
+        listener.fd().into_iter().for_each(|fd| self.deregister(fd));
+    }
+
+    fn close_datagram(&mut self, socket: OsDatagram) {
+        socket.fd().into_iter().for_each(|fd| self.deregister(fd));
+    }
+
+    fn receive(&mut self, socket: &mut OsDatagram, into: &mut [u8]) -> io::Result<Received> {
+        socket.receive(into)
+    }
+
+    fn send(&mut self, socket: &mut OsDatagram, payload: &[u8], to: &NetAddr) -> io::Result<()> {
+        socket.send(payload, to)
+    }
+
+    fn look_up(&mut self, id: ConnId, name: &str, port: u16) -> io::Result<()> {
+        self.look_ups.start(id, name, port)
+    }
+
+    fn next_look_up(&mut self) -> Option<(ConnId, io::Result<Vec<SocketAddr>>)> {
+        self.look_ups.next()
+    }
+}
+
+impl AsFd for Os {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.registry().as_fd()
+    }
+}
+
+impl AsRawFd for Os {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+}
+
+struct OsWaker(mio::Waker);
+
+impl Wake for OsWaker {
+    fn wake(&self) {
+        // There is no remedy: it fails only when the poller itself is broken.
+        let _ = self.0.wake();
+    }
+}
+
+fn stream_interest(stream: &OsStream) -> Interest {
+    match (stream.can_read(), stream.can_write()) {
+        _ if stream.is_tcp() => TCP,
+        (_, false) => Interest::READABLE,
+        (false, true) => Interest::WRITABLE,
+        (true, true) => BOTH,
+    }
+}
+
+fn pack(token: Token) -> mio::Token {
+    let (index, flag) = match token {
+        Token::Connection(index) => (index, 0),
+        Token::Endpoint(index) => (index, ENDPOINT),
+    };
+    let index = index as usize;
+    assert!(index < INDEX_MAX, "a place beyond what a token holds");
+    mio::Token(index | flag)
+}
+
+fn unpack(token: mio::Token) -> Token {
+    let index = (token.0 & !ENDPOINT) as u32;
+    if token.0 & ENDPOINT == 0 { Token::Connection(index) } else { Token::Endpoint(index) }
+}
+
+fn ready(event: &Event) -> Readiness {
+    let flags = [
+        (event.is_readable(), Readiness::READABLE),
+        (event.is_writable(), Readiness::WRITABLE),
+        (event.is_read_closed(), Readiness::READ_CLOSED),
+        (event.is_write_closed(), Readiness::WRITE_CLOSED),
+        (event.is_error(), Readiness::ERROR),
+        (event.is_priority(), Readiness::PRIORITY),
+    ];
+    let set = flags.into_iter().filter(|(is_set, _)| *is_set);
+    set.fold(Readiness::default(), |all, (_, flag)| all.with(flag))
+}
+
+/// How many events one call takes from the system; what is left over comes with the next.
+const EVENTS_MAX: usize = 1024;
+
+/// On Linux a TCP read that did not fill its buffer found the queue empty, but for urgent data and
+/// the end, and those two come with flags of their own. Unix sockets also stop at passed
+/// descriptors; other systems promise nothing.
+const SHORT_TCP_READ_DRAINS: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+/// Urgent data is not wanted, but a short read that stopped at it must be told apart.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const TCP: Interest = BOTH.add(Interest::PRIORITY);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const TCP: Interest = BOTH;
+
+const WAKER: mio::Token = mio::Token(usize::MAX);
+/// The bit that tells an endpoint's token from a connection's.
+const ENDPOINT: usize = 1 << (usize::BITS - 1);
+/// The first index that would not fit, or be taken for [`WAKER`].
+const INDEX_MAX: usize = ENDPOINT - 1;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! What no safe wrapper offers. All unsafe code of the crate is in this file.
+//!
+//! Each block meets these obligations:
+//!
+//! 1. *Descriptors are open*: they come as a `BorrowedFd` or a `&Socket`, whose owner outlives
+//!    the call.
+//! 2. *Memory is ours*: what the system writes to is exclusively borrowed for the length of the
+//!    call, and as large as it is told.
+//! 3. *Bytes stay initialised*: memory that is seen as `u8` afterwards was so before, and is only
+//!    overwritten.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use libc::c_int;
+use socket2::{MaybeUninitSlice, SockAddr, Socket};
+
+/// How many descriptors this process may have open (the soft RLIMIT_NOFILE); the default for the
+/// limit on connections derives from it. It is never changed by this library.
+#[must_use]
+pub fn descriptor_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: memory is ours (2): `limit` is the one struct that is written.
+    let outcome = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    assert_eq!(outcome, 0, "getrlimit(2) fails only for a resource or an address that is wrong");
+    #[allow(clippy::unnecessary_cast)] // signed on FreeBSD
+    let soft = limit.rlim_cur as u64;
+    soft
+}
+
+/// Makes a descriptor non-blocking and close-on-exec.
+pub(super) fn set_non_blocking_and_close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = fcntl(fd, libc::F_GETFL, 0)?;
+    if flags & libc::O_NONBLOCK == 0 {
+        fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK)?;
+    }
+    let flags = fcntl(fd, libc::F_GETFD, 0)?;
+    if flags & libc::FD_CLOEXEC == 0 {
+        fcntl(fd, libc::F_SETFD, flags | libc::FD_CLOEXEC)?;
+    }
+    Ok(())
+}
+
+/// Whether a descriptor was opened for reading, and whether for writing.
+pub(super) fn access(fd: BorrowedFd<'_>) -> io::Result<(bool, bool)> {
+    let mode = fcntl(fd, libc::F_GETFL, 0)? & libc::O_ACCMODE;
+    Ok((mode != libc::O_WRONLY, mode != libc::O_RDONLY))
+}
+
+/// Receives one datagram: its length in `into`, whether it was longer than that, and its sender.
+pub(super) fn receive_from(
+    socket: &Socket,
+    into: &mut [u8],
+) -> io::Result<(usize, bool, SockAddr)> {
+    let into: *mut [u8] = into;
+    // SAFETY: memory is ours (2), as the pointer was just made from an exclusive borrow that lasts
+    // until the end of the function; and bytes stay initialised (3), as `recv_from_vectored`
+    // promises not to write uninitialised ones.
+    let into = unsafe { &mut *(into as *mut [MaybeUninit<u8>]) };
+    let (len, flags, from) = socket.recv_from_vectored(&mut [MaybeUninitSlice::new(into)])?;
+    Ok((len, flags.is_truncated(), from))
+}
+
+/// fcntl(2) with one of the commands that take an integer or nothing.
+fn fcntl(fd: BorrowedFd<'_>, command: c_int, argument: c_int) -> io::Result<c_int> {
+    // SAFETY: the descriptor is open (1), and none of the commands above takes a pointer.
+    let answer = unsafe { libc::fcntl(fd.as_raw_fd(), command, argument) };
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::fs::OpenOptions;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    /// Binds a Unix socket to a path that leaves no room for a NUL, as anybody may.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(in crate::sys) fn bind_whole_path(socket: &Socket, path: &[u8]) {
+        let sun_path: [u8; 108] = path.try_into().unwrap();
+        let address = libc::sockaddr_un {
+            sun_family: libc::AF_UNIX as libc::sa_family_t,
+            sun_path: sun_path.map(|byte| byte as libc::c_char),
+        };
+        let len = size_of_val(&address) as libc::socklen_t;
+        let address = (&raw const address).cast::<libc::sockaddr>();
+        // SAFETY: the descriptor is open (1), and `address` is as long as is said.
+        let outcome = unsafe { libc::bind(socket.as_raw_fd(), address, len) };
+        assert_eq!(outcome, 0, "{}", io::Error::last_os_error());
+    }
+
+    #[test]
+    fn the_limit_on_descriptors_is_a_number_that_makes_sense() {
+        assert!(descriptor_limit() > 16);
+    }
+
+    #[test]
+    fn access_follows_how_it_was_opened() {
+        let open = |read, write| {
+            let file = OpenOptions::new().read(read).write(write).open("/dev/null").unwrap();
+            access(file.as_fd()).unwrap()
+        };
+        assert_eq!(open(true, false), (true, false));
+        assert_eq!(open(false, true), (false, true));
+        assert_eq!(open(true, true), (true, true));
+    }
+}
