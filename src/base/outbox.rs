@@ -330,8 +330,8 @@ mod tests {
     #[test]
     fn small_writes_share_a_chunk_and_a_chunk_never_outgrows_its_limit() {
         let mut outbox = Outbox::new();
-        for _ in 0..CHUNK_MAX / 8 + 1 {
-            assert_eq!(outbox.push(b"12345678"), 8);
+        for _ in 0..CHUNK_MAX / 7 + 1 {
+            assert_eq!(outbox.push(b"seven b"), 7);
         }
         outbox.check();
         assert_eq!(outbox.segments.len(), 2);

@@ -37,6 +37,11 @@ impl Agenda {
         self.wheel.expire(now, due);
     }
 
+    /// Gives back memory that no owner needs any more.
+    pub(crate) fn shrink(&mut self) {
+        self.wheel.shrink();
+    }
+
     pub(crate) fn check(&self) {
         self.wheel.check();
     }

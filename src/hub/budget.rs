@@ -98,6 +98,17 @@ impl Budget {
         self.permit
     }
 
+    /// Whether [`next_admitted`](Budget::next_admitted) has somebody to hand out.
+    pub(crate) fn has_admissible(&self) -> bool {
+        if self.starved.is_empty() {
+            return false;
+        }
+        match self.permit {
+            Some(holder) if self.is_over() => self.starved.contains(&holder),
+            _ => true,
+        }
+    }
+
     /// A connection is gone.
     pub(crate) fn forget(&mut self, slot: u32) {
         if self.permit == Some(slot) {

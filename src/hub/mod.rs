@@ -94,6 +94,7 @@ impl Hub {
             && self.dirty.is_empty()
             && self.drained.is_empty()
             && self.ended.is_empty())
+            || self.budget.has_admissible()
     }
 
     // Rows come and go.
@@ -116,6 +117,16 @@ impl Hub {
             self.budget.release(backlog.bytes.clear(), self.now);
         }
         row
+    }
+
+    /// Gives back the memory of a table that is empty.
+    pub(crate) fn shrink(&mut self) {
+        debug_assert!(self.rows.is_empty());
+        self.rows = Slab::new();
+        self.agenda.shrink();
+        self.runnable = VecDeque::new();
+        self.dirty = Vec::new();
+        self.drained = Vec::new();
     }
 
     pub(crate) fn row(&mut self, slot: u32) -> &mut Outbound {
@@ -150,6 +161,9 @@ impl Hub {
     }
 
     pub(crate) fn write_shared(&mut self, slot: u32, bytes: Shared) -> Result<(), NotTaken> {
+        if bytes.len() <= COPIED_BYTES {
+            return self.write(slot, bytes.bytes());
+        }
         let row = &self.rows[slot as usize];
         if !row.takes_writes() {
             return Err(NotTaken);
@@ -428,6 +442,10 @@ impl Hub {
         self.check_groups();
     }
 }
+
+/// Shared bytes up to this many are copied all the same: to keep track of a piece costs as much
+/// memory, and would be outside the limits on buffered bytes.
+const COPIED_BYTES: usize = 128;
 
 /// Bytes that several connections are sent; see [`Context::write_shared`](crate::Context).
 pub(crate) fn shared(bytes: Arc<[u8]>) -> Shared {

@@ -4,7 +4,7 @@ use std::io;
 
 use super::Reactor;
 use super::call::{Answers, unwound};
-use super::endpoint::Kind;
+use super::endpoint::{Endpoint, Kind};
 use super::place::{Arrival, Spread};
 use crate::base::address::NetAddr;
 use crate::base::id::EndpointId;
@@ -109,18 +109,26 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// A connection has closed: whoever rests may try again.
     pub(super) fn retry_accept(&mut self) {
-        for slot in 0..self.endpoints.capacity() as u32 {
-            let Some(endpoint) = self.endpoints.get(slot as usize) else { continue };
-            if matches!(endpoint.kind, Kind::Listener(Listening { rests_until: Some(_), .. })) {
-                self.note_endpoint(slot);
-            }
-        }
+        self.retry_where(|_| true);
     }
 
     /// Listeners that rest at the limit go on once another reactor has closed a connection.
     fn retry_held(&mut self) {
         if self.neighbours.is_some() && !self.desk.handle.is_full(&self.desk.hub.limits) {
-            self.retry_accept();
+            self.retry_where(|until| until == Time::MAX);
+        }
+    }
+
+    fn retry_where(&mut self, may_retry: impl Fn(Time) -> bool) {
+        let rests = |endpoint: &Endpoint<M, P>| match &endpoint.kind {
+            Kind::Listener(listening) => listening.rests_until.is_some_and(&may_retry),
+            Kind::Datagram(_) => false,
+        };
+        for (slot, endpoint) in &mut self.endpoints {
+            if rests(endpoint) && !endpoint.is_ready {
+                endpoint.is_ready = true;
+                self.ready_endpoints.push(slot as u32);
+            }
         }
     }
 

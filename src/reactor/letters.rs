@@ -89,6 +89,12 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
+    /// Forgets what waits for connections that were never made.
+    pub(super) fn drop_late_letters(&mut self) {
+        let hub = &self.desk.hub;
+        self.early_letters.retain(|(id, _)| hub.resolve(*id).is_ok());
+    }
+
     fn deliver_notice(&mut self, id: EndpointId, message: M) {
         let Some(slot) = self.endpoint_slot(id) else {
             log::trace!("{id}: a message came too late");

@@ -122,6 +122,9 @@ struct Inbound<M: 'static> {
 
 const SCRATCH_BYTES: usize = 64 * 1024;
 
+/// A table of connections that is not larger than this is kept when it is empty.
+const TABLE_KEPT: usize = 1024;
+
 /// What one turn did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -264,7 +267,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let count = edges.len();
         self.desk.hub.counters.edges += count as u64;
         for edge in edges.drain(..) {
-            log::trace!("edge {edge:?}");
+            log::trace!("edge {:?}: {:?}", edge.token, edge.ready);
             match edge.token {
                 Token::Connection(slot) => self.note_edge(slot, edge.ready),
                 Token::Endpoint(slot) => self.note_endpoint(slot),
@@ -353,6 +356,15 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
         self.desk.handle.count_closed(self.desk.hub.reactor);
         self.inbounds[slot as usize].take().map(|inbound| inbound.handler)
+    }
+
+    /// Once all connections of a burst have gone, gives back the tables that they needed.
+    fn shrink(&mut self) {
+        if self.desk.hub.rows.is_empty() && self.inbounds.len() > TABLE_KEPT {
+            self.desk.hub.shrink();
+            self.sources = Vec::new();
+            self.inbounds = Vec::new();
+        }
     }
 
     fn check_in_debug(&self) {
@@ -486,6 +498,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, AtLimit));
         }
         let stream = self.platform.adopt_stream(fd)?;
+        self.desk.hub.now = self.platform.now();
         self.desk.handle.count_opened(self.desk.hub.reactor);
         let slot = self.insert(stream, handler, &NetAddr::Unnamed, NO_ENDPOINT);
         if let Err(error) = self.register(slot) {
@@ -510,7 +523,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         to: impl Into<Connect>,
         handler: impl StreamHandler<M>,
     ) -> Result<ConnId, AtLimit> {
-        self.desk.connect(to, handler)
+        self.desk().connect(to, handler)
     }
 
     /// Closes a listener or a datagram socket; false where there is none of that name.
@@ -527,6 +540,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// What callbacks find before them, for use between turns: writing to connections, groups,
     /// timers' moment. Its effects begin with the next turn.
     pub fn desk(&mut self) -> &mut Desk<M> {
+        self.desk.hub.now = self.platform.now(); // the last turn may be long ago
         &mut self.desk
     }
 

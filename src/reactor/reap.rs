@@ -31,6 +31,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         if !self.slots.is_empty() {
             self.slots.clear();
             self.retry_accept();
+            self.drop_late_letters();
+            self.shrink();
         }
     }
 }

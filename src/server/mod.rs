@@ -284,12 +284,17 @@ impl<M: Send + 'static> Server<M> {
         &self.handle
     }
 
-    /// Serves until a shutdown has come to its end.
+    /// Serves until a shutdown has come to its end: the first reactor in this thread, the others
+    /// in threads of their own.
     ///
     /// # Errors
     /// As for [`Running::join`] and [`start`](Server::start).
     pub fn run(self) -> io::Result<Report> {
-        self.start()?.join()
+        let (mut running, mut jobs) = self.prepare()?;
+        let first = jobs.next().expect("there is at least one reactor");
+        running.spawn(jobs)?;
+        let first = (first.serve)();
+        Ok(running.wait()?.and(first?))
     }
 
     /// Serves in threads of its own.
@@ -297,29 +302,34 @@ impl<M: Send + 'static> Server<M> {
     /// # Errors
     /// A thread cannot be had; those already started are stopped.
     pub fn start(self) -> io::Result<Running<M>> {
+        let (mut running, jobs) = self.prepare()?;
+        running.spawn(jobs)?;
+        Ok(running)
+    }
+
+    fn prepare(self) -> io::Result<(Running<M>, impl Iterator<Item = Job>)> {
         let count = self.seats.len();
         let limits = Limits {
             buffered_bytes: (self.limits.buffered_bytes / count).max(1),
             ..self.limits.clone()
         };
-        let mut circle = match count {
+        let circle = match count {
             1 => Vec::new(),
             _ => Neighbours::circle(count, self.placement, limits.mailbox),
         };
-        circle.reverse();
-        let mut running = Running {
+        let running = Running {
+            #[cfg(feature = "signals")]
+            _signals: match self.grace_on_signal {
+                Some(grace) => Some(signals::stop_on(self.handle.clone(), grace)?),
+                None => None,
+            },
             handle: self.handle.clone(),
             bound: self.bound.into(),
             threads: Vec::new(),
-            #[cfg(feature = "signals")]
-            signals: None,
         };
-        #[cfg(feature = "signals")]
-        if let Some(grace) = self.grace_on_signal {
-            running.signals = Some(signals::stop_on(self.handle.clone(), grace)?);
-        }
-        for (index, seat) in self.seats.into_iter().enumerate() {
-            let (handle, limits, neighbours) = (self.handle.clone(), limits.clone(), circle.pop());
+        let mut circle = circle.into_iter();
+        let jobs = self.seats.into_iter().enumerate().map(move |(index, seat)| {
+            let (handle, limits, neighbours) = (self.handle.clone(), limits.clone(), circle.next());
             let serve = move || {
                 let served = serve(seat, limits, &handle, index as u32, neighbours);
                 if served.is_err() {
@@ -327,15 +337,19 @@ impl<M: Send + 'static> Server<M> {
                 }
                 served
             };
-            let named = ThreadBuilder::new().name(format!("tidemill-{index}"));
-            // Where this fails, dropping `running` stops those that have started.
-            running.threads.push(named.spawn(serve)?);
-        }
-        Ok(running)
+            Job { name: format!("tidemill-{index}"), serve: Box::new(serve) }
+        });
+        Ok((running, jobs))
     }
 }
 
-/// The life of one reactor's thread.
+/// The life of one reactor, for a thread to live.
+struct Job {
+    name: String,
+    serve: Box<dyn FnOnce() -> io::Result<Report> + Send>,
+}
+
+/// Makes a reactor of its parts, and runs it.
 fn serve<M: 'static>(
     seat: Seat<M>,
     limits: Limits,
@@ -359,7 +373,7 @@ pub struct Running<M: 'static = ()> {
     bound: Arc<[Bound]>,
     threads: Vec<JoinHandle<io::Result<Report>>>,
     #[cfg(feature = "signals")]
-    signals: Option<signals::Watch>,
+    _signals: Option<signals::Watch>,
 }
 
 impl<M: 'static> Running<M> {
@@ -383,6 +397,14 @@ impl<M: 'static> Running<M> {
     /// A reactor panicked, which is a bug of this crate.
     pub fn join(mut self) -> io::Result<Report> {
         self.wait()
+    }
+
+    /// Where this fails, dropping `self` stops those that have started.
+    fn spawn(&mut self, jobs: impl Iterator<Item = Job>) -> io::Result<()> {
+        for Job { name, serve } in jobs {
+            self.threads.push(ThreadBuilder::new().name(name).spawn(serve)?);
+        }
+        Ok(())
     }
 
     fn wait(&mut self) -> io::Result<Report> {

@@ -16,6 +16,7 @@ mod stream;
 mod temp_dir;
 mod unix_path;
 
+use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -183,7 +184,7 @@ pub struct Edge {
 }
 
 /// What an edge says, as a set of flags. Only the first two can be relied on everywhere.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Readiness(u8);
 
 impl Readiness {
@@ -209,5 +210,22 @@ impl Readiness {
     /// Whether any flag of `other` is set.
     pub const fn has(self, other: Readiness) -> bool {
         self.0 & other.0 != 0
+    }
+}
+
+/// `readable|writable`
+impl fmt::Debug for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = [
+            (Readiness::READABLE, "readable"),
+            (Readiness::WRITABLE, "writable"),
+            (Readiness::READ_CLOSED, "read closed"),
+            (Readiness::WRITE_CLOSED, "write closed"),
+            (Readiness::ERROR, "error"),
+            (Readiness::PRIORITY, "priority"),
+        ];
+        let set: Vec<&str> =
+            names.iter().filter(|(flag, _)| self.has(*flag)).map(|(_, name)| *name).collect();
+        f.write_str(&set.join("|"))
     }
 }
