@@ -18,7 +18,6 @@ pub(crate) mod phase;
 pub mod reason;
 pub(crate) mod stage;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,7 +54,7 @@ pub(crate) struct Hub {
 
     /// Connections to be read. All lists below hold places in `rows`, each at most once, which
     /// a flag of the row tells.
-    pub(crate) runnable: VecDeque<u32>,
+    pub(crate) runnable: Vec<u32>,
     /// Connections to be written to, or that a write has to settle.
     pub(crate) dirty: Vec<u32>,
     /// Connections whose outbox has drained.
@@ -80,7 +79,7 @@ impl Hub {
             agenda: Agenda::default(),
             groups: Groups::default(),
             counters: Counters::default(),
-            runnable: VecDeque::new(),
+            runnable: Vec::new(),
             dirty: Vec::new(),
             drained: Vec::new(),
             ended: Vec::new(),
@@ -124,7 +123,7 @@ impl Hub {
         debug_assert!(self.rows.is_empty());
         self.rows = Slab::new();
         self.agenda.shrink();
-        self.runnable = VecDeque::new();
+        self.runnable = Vec::new();
         self.dirty = Vec::new();
         self.drained = Vec::new();
     }
@@ -154,6 +153,9 @@ impl Hub {
         }
         if self.stage.is_open_for(slot) && row.outbox.is_none() {
             self.stage.push(bytes);
+            if self.stage.len() <= self.limits.outbox_high_bytes {
+                return Ok(()); // as `judge` would, but this is on the way of every answer
+            }
         } else {
             self.queue(slot, |outbox| outbox.push(bytes));
         }
@@ -223,7 +225,6 @@ impl Hub {
 
     /// Holds the input of a connection that has too much to take, and ends one that has far
     /// too much.
-    #[inline]
     fn judge(&mut self, slot: u32) -> Result<(), NotTaken> {
         let backlog = self.backlog(slot);
         if backlog <= self.limits.outbox_high_bytes {
@@ -382,7 +383,7 @@ impl Hub {
         let has_input = row.flags.has(Flags::READABLE.with(Flags::OFFER_REST))
             || (row.flags.has(Flags::EOF_SEEN) && !row.flags.has(Flags::EOF_TOLD));
         if has_input && row.wants_read() && row.flags.insert(Flags::RUNNABLE) {
-            self.runnable.push_back(slot);
+            self.runnable.push(slot);
         }
     }
 

@@ -93,6 +93,17 @@ impl Outbound {
         self.phase == Phase::Open && !self.flags.has(HELD)
     }
 
+    /// Whether there may be input, and it is wanted.
+    #[inline]
+    pub(crate) fn may_read(&self) -> bool {
+        const DECIDING: Flags = Flags::READABLE
+            .with(Flags::EOF_SEEN)
+            .with(Flags::PAUSED)
+            .with(Flags::ABOVE_HIGH)
+            .with(Flags::DEAF);
+        self.phase == Phase::Open && self.flags.0 & DECIDING.0 == Flags::READABLE.0
+    }
+
     /// Whether there is anything to read for: input that is wanted, or to be discarded.
     #[inline]
     pub(crate) fn wants_read(&self) -> bool {

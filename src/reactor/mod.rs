@@ -279,10 +279,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     #[inline]
     fn note_edge(&mut self, slot: u32, ready: Readiness) {
-        const INPUT: Readiness =
-            Readiness::READABLE.with(Readiness::READ_CLOSED).with(Readiness::ERROR);
         const NOT_ALL: Readiness =
             Readiness::READ_CLOSED.with(Readiness::ERROR).with(Readiness::PRIORITY);
+        const INPUT: Readiness = Readiness::READABLE.with(NOT_ALL);
         const OUTPUT: Readiness =
             Readiness::WRITABLE.with(Readiness::WRITE_CLOSED).with(Readiness::ERROR);
 
@@ -292,22 +291,30 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         if ready.has(NOT_ALL) {
             row.flags.set(Flags::READ_TO_THE_END);
         }
-        if ready.has(Readiness::ERROR) && row.flags.insert(Flags::ERROR) {
-            hub.mark_dirty(slot); // even one that nobody reads from or writes to must end
-        }
-        let row = &mut hub.rows[slot as usize];
-        if ready.has(OUTPUT) && row.flags.insert(Flags::WRITABLE) {
-            if row.outbox.is_some() {
-                log::trace!("{}: resumed, {} bytes wait", hub.id(slot), hub.backlog(slot));
-                hub.mark_dirty(slot);
-            } else if row.phase == Phase::Connecting {
-                hub.mark_dirty(slot);
+        if ready.has(INPUT) {
+            row.flags.set(Flags::READABLE);
+            if row.wants_read() && row.flags.insert(Flags::RUNNABLE) {
+                hub.runnable.push(slot);
             }
         }
-        let row = &mut hub.rows[slot as usize];
-        if ready.has(INPUT.with(Readiness::PRIORITY)) {
-            row.flags.set(Flags::READABLE);
-            hub.mark_runnable(slot);
+        // Every edge says that writing is possible, and hardly any that it has become so.
+        if ready.has(OUTPUT) && row.flags.insert(Flags::WRITABLE) {
+            self.note_writable(slot);
+        }
+        // Even one that nobody reads from or writes to must end.
+        if ready.has(Readiness::ERROR) && self.desk.hub.row(slot).flags.insert(Flags::ERROR) {
+            self.desk.hub.mark_dirty(slot);
+        }
+    }
+
+    fn note_writable(&mut self, slot: u32) {
+        let hub = &mut self.desk.hub;
+        let row = hub.row(slot);
+        if row.outbox.is_some() {
+            log::trace!("{}: resumed, {} bytes wait", hub.id(slot), hub.backlog(slot));
+            hub.mark_dirty(slot);
+        } else if row.phase == Phase::Connecting {
+            hub.mark_dirty(slot);
         }
     }
 

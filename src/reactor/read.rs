@@ -13,10 +13,11 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Gives everybody on the list one turn at reading, each within its budget.
     pub(super) fn read_runnable(&mut self) {
         while let Some(slot) = self.desk.hub.budget.next_admitted() {
-            self.desk.hub.runnable.push_back(slot);
+            self.desk.hub.runnable.push(slot);
         }
-        for _ in 0..self.desk.hub.runnable.len() {
-            let Some(slot) = self.desk.hub.runnable.pop_front() else { break };
+        let mut slots = std::mem::take(&mut self.slots);
+        std::mem::swap(&mut slots, &mut self.desk.hub.runnable);
+        for &slot in &slots {
             // The list may still name one that has ended since, or its place's next owner.
             let Some(row) = self.desk.hub.rows.get_mut(slot as usize) else { continue };
             if !row.flags.has(Flags::RUNNABLE) {
@@ -29,6 +30,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 Phase::Connecting | Phase::Flushing | Phase::Closed => {}
             }
         }
+        slots.clear();
+        self.slots = slots;
     }
 
     /// One connection's turn, where the bytes buffered in the whole reactor allow it.
@@ -57,17 +60,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
         let mut budget = self.desk.hub.limits.read_budget_bytes;
         loop {
-            let row = self.desk.hub.row(slot);
-            if !row.wants_input() {
-                log::trace!("{}: parked", self.desk.hub.id(slot));
-                return;
-            }
-            if row.flags.has(Flags::EOF_SEEN) {
-                self.end_of_input(slot);
-                return;
-            }
-            if !row.flags.has(Flags::READABLE) {
-                return;
+            if !self.desk.hub.row(slot).may_read() {
+                return self.stop_reading(slot);
             }
             if budget == 0 {
                 self.desk.hub.mark_runnable(slot);
@@ -85,8 +79,18 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
+    /// There is nothing to read, or it is not wanted.
+    fn stop_reading(&mut self, slot: u32) {
+        let row = self.desk.hub.row(slot);
+        if !row.wants_input() {
+            log::trace!("{}: parked", self.desk.hub.id(slot));
+        } else if row.flags.has(Flags::EOF_SEEN) {
+            self.end_of_input(slot);
+        }
+    }
+
     /// One call of the system. What it answered is noted in the flags; bytes are in `scratch`.
-    #[inline]
+    #[inline(always)] // on the way of every request, from two places
     fn read_once(&mut self, slot: u32, most: usize) -> Option<usize> {
         let source = self.sources[slot as usize].as_mut()?;
         let answer = self.platform.read(source, &mut self.scratch[..most]);
@@ -94,9 +98,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let row = &mut hub.rows[slot as usize];
         match answer {
             Ok(0) => {
+                row.flags.set(Flags::EOF_SEEN);
+                row.flags.clear(Flags::READABLE);
                 log::trace!("{}: read the end", hub.id(slot));
-                hub.row(slot).flags.set(Flags::EOF_SEEN);
-                hub.row(slot).flags.clear(Flags::READABLE);
                 Some(0)
             }
             Ok(count) => {
@@ -135,22 +139,20 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// what it answers.
     #[inline]
     pub(super) fn offer(&mut self, slot: u32, fresh: usize) {
-        let offered = self.call_on_bytes(slot, fresh);
-        let had_rest = self.has_rest(slot);
-        match offered {
-            Some((taken, shown)) if had_rest || taken < shown => {
-                self.keep_rest(slot, taken, fresh);
-            }
-            Some(_) => {}
-            None => {
-                // Failed: the rest is lost with the connection, but must be charged as it is.
-                if had_rest {
-                    self.desk.hub.budget.add(fresh, self.desk.hub.now);
-                }
-            }
+        match self.call_on_bytes(slot, fresh) {
+            Some((taken, shown)) if taken == shown && shown == fresh => {}
+            Some((taken, _)) => self.keep_rest(slot, taken, fresh),
+            None => self.lose_rest(slot, fresh),
         }
         self.send_staged(slot);
-        if self.desk.hub.row(slot).phase > Phase::Open {
+    }
+
+    /// The handler failed: what was left is lost with the connection.
+    #[cold]
+    fn lose_rest(&mut self, slot: u32, fresh: usize) {
+        if self.has_rest(slot) {
+            // It was joined to what had been left before, and is given back with that.
+            self.desk.hub.budget.add(fresh, self.desk.hub.now);
             self.drop_rest(slot);
         }
     }
@@ -171,7 +173,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let len = inbound.rest.as_ref().map_or(0, |rest| rest.len());
         let now = hub.now;
         let row = &mut hub.rows[slot as usize];
-        if len == 0 {
+        if len == 0 || row.phase > Phase::Open {
             row.stop_clock();
             self.drop_rest(slot);
             return;
@@ -186,8 +188,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let most = inbound.handler.max_rest_bytes().unwrap_or(hub.limits.rest_bytes);
         // What was shown but could not be taken, as input became unwanted, is one read more.
         let is_held = hub.row(slot).flags.has(Flags::OFFER_REST);
-        if len > most && !is_held && hub.row(slot).phase == Phase::Open {
+        if len > most && !is_held {
             hub.close(slot, CloseReason::InputLimit);
+            self.drop_rest(slot);
         }
     }
 

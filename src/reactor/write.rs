@@ -21,8 +21,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             return;
         }
         let total = hub.stage.len();
+        let row = &mut hub.rows[slot as usize];
         let mut sent = 0;
-        if hub.rows[slot as usize].flags.has(Flags::WRITABLE) {
+        if row.flags.has(Flags::WRITABLE) {
             let source = self.sources[slot as usize].as_mut().expect("whoever answers exists");
             let answer = if let Some(bytes) = hub.stage.single(&self.scratch) {
                 self.platform.write(source, &[IoSlice::new(bytes)])
@@ -34,12 +35,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             sent = self.judge_write(slot, total, answer);
         }
         let hub = &mut self.desk.hub;
-        if !hub.stage.is_empty() {
-            if sent < total {
-                hub.keep_staged(slot, sent, &self.scratch);
-            } else {
-                hub.stage.clear();
-            }
+        if sent == total {
+            hub.stage.clear();
+        } else if !hub.stage.is_empty() {
+            hub.keep_staged(slot, sent, &self.scratch);
         }
         hub.stage.close();
         if hub.rows[slot as usize].flags.has(Flags::ABOVE_HIGH) {
@@ -48,7 +47,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     /// Notes what a write answered, and gives back how much was taken.
-    #[inline]
+    #[inline(always)] // on the way of every answer, from two places
     fn judge_write(&mut self, slot: u32, wanted: usize, answer: io::Result<usize>) -> usize {
         let hub = &mut self.desk.hub;
         match answer {
