@@ -47,14 +47,14 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let is_ok = outcome.is_ok();
         self.judge(slot, outcome);
         if answers == Answers::AtOnce {
-            self.send_staged(slot);
+            self.send_answers(slot);
         }
         is_ok
     }
 
     /// Shows input to the handler of a connection: the bytes that were just read, or joined to
     /// those left before. Answers how many bytes it took of how many.
-    #[inline]
+    #[inline(always)] // on the way of every request
     pub(super) fn call_on_bytes(&mut self, slot: u32, fresh: usize) -> Option<(usize, usize)> {
         let read = &self.scratch[..fresh];
         self.desk.hub.stage.open(slot, read);

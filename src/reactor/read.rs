@@ -35,7 +35,6 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     /// One connection's turn, where the bytes buffered in the whole reactor allow it.
-    #[inline]
     fn read_within_budget(&mut self, slot: u32) {
         let hub = &mut self.desk.hub;
         if !hub.budget.admits(slot) {
@@ -56,7 +55,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let row = self.desk.hub.row(slot);
         if row.flags.has(Flags::OFFER_REST) && row.wants_input() {
             row.flags.clear(Flags::OFFER_REST);
-            self.offer(slot, 0);
+            self.offer_rest(slot);
         }
         let mut budget = self.desk.hub.limits.read_budget_bytes;
         loop {
@@ -137,14 +136,20 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Shows the handler what was left and what was read, keeps what it does not take, and sends
     /// what it answers.
-    #[inline]
-    pub(super) fn offer(&mut self, slot: u32, fresh: usize) {
+    #[inline(always)] // on the way of every request
+    fn offer(&mut self, slot: u32, fresh: usize) {
         match self.call_on_bytes(slot, fresh) {
             Some((taken, shown)) if taken == shown && shown == fresh => {}
             Some((taken, _)) => self.keep_rest(slot, taken, fresh),
             None => self.lose_rest(slot, fresh),
         }
         self.send_staged(slot);
+    }
+
+    /// Offers again what was left.
+    #[inline(never)]
+    pub(super) fn offer_rest(&mut self, slot: u32) {
+        self.offer(slot, 0);
     }
 
     /// The handler failed: what was left is lost with the connection.

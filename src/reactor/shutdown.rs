@@ -89,7 +89,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             return;
         }
         if row.phase == Phase::Open {
-            self.offer_rest(slot);
+            self.offer_all(slot);
         }
         self.desk.hub.change_wants(slot, |row| row.flags.set(Flags::DEAF));
         if self.desk.hub.row(slot).phase == Phase::Open {
@@ -98,11 +98,11 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     /// Offers what was already read until it is taken or declined, even to one that had paused.
-    fn offer_rest(&mut self, slot: u32) {
+    fn offer_all(&mut self, slot: u32) {
         while self.desk.hub.row(slot).flags.has(Flags::OFFER_REST) {
             self.desk.hub.row(slot).flags.clear(Flags::OFFER_REST);
             let before = self.rest_len(slot);
-            self.offer(slot, 0);
+            self.offer_rest(slot);
             if self.rest_len(slot) == before || self.desk.hub.row(slot).phase != Phase::Open {
                 return;
             }

@@ -13,7 +13,7 @@ use crate::sys::errors::StreamError;
 impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Sends what a callback has just written to its own peer, straight from where it lies. What
     /// the system does not take moves to the outbox.
-    #[inline]
+    #[inline(always)] // on the way of every request
     pub(super) fn send_staged(&mut self, slot: u32) {
         let hub = &mut self.desk.hub;
         if hub.stage.is_empty() {
@@ -44,6 +44,12 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         if hub.rows[slot as usize].flags.has(Flags::ABOVE_HIGH) {
             hub.note_drained(slot);
         }
+    }
+
+    /// As [`send_staged`](Reactor::send_staged), for callbacks that are not about input.
+    #[inline(never)]
+    pub(super) fn send_answers(&mut self, slot: u32) {
+        self.send_staged(slot);
     }
 
     /// Notes what a write answered, and gives back how much was taken.

@@ -152,14 +152,17 @@ impl Platform for Os {
         stream.connected()
     }
 
+    #[inline]
     fn read(&mut self, stream: &mut OsStream, into: &mut [u8]) -> io::Result<usize> {
         stream.read(into)
     }
 
+    #[inline]
     fn short_read_drains(&self, stream: &OsStream) -> bool {
         SHORT_TCP_READ_DRAINS && stream.is_tcp()
     }
 
+    #[inline]
     fn write(&mut self, stream: &mut OsStream, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         stream.write(bytes)
     }

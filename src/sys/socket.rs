@@ -1,7 +1,7 @@
 //! Calls on sockets that are there already, one function a call, and the two forms of addresses.
 //! Which options a new socket gets is decided in [`net`](super::net).
 
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -68,16 +68,17 @@ pub(super) fn connected(fd: BorrowedFd<'_>) -> io::Result<NetAddr> {
     }
 }
 
+#[inline]
 pub(super) fn read(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
-    (&*SockRef::from(&fd)).read(into)
+    raw::receive(fd, into)
 }
 
 /// Writes some of the slices, without raising SIGPIPE: the host may not ignore it.
 pub(super) fn write(fd: BorrowedFd<'_>, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-    let socket = SockRef::from(&fd);
     match bytes {
-        [bytes] => socket.send_with_flags(bytes, NO_SIGNAL),
+        [bytes] => raw::send(fd, bytes),
         _ => {
+            let socket = SockRef::from(&fd);
             let first = &bytes[..bytes.len().min(SLICES_MAX)];
             socket.send_vectored_with_flags(first, NO_SIGNAL)
         }

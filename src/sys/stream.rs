@@ -86,6 +86,7 @@ impl OsStream {
         }
     }
 
+    #[inline]
     pub(super) fn read(&self, into: &mut [u8]) -> io::Result<usize> {
         let Some(mut file) = self.file.as_ref() else {
             return Ok(0); // what never had a peer's direction ends with our own
@@ -97,6 +98,7 @@ impl OsStream {
         }
     }
 
+    #[inline]
     pub(super) fn write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         let broken = || io::Error::from_raw_os_error(libc::EPIPE);
         let mut file = self.file.as_ref().ok_or_else(broken)?;
