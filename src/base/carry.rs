@@ -18,10 +18,6 @@ pub(crate) struct Carry {
 }
 
 impl Carry {
-    pub(crate) const fn new() -> Carry {
-        Carry { buffer: Vec::new(), start: 0 }
-    }
-
     /// What was appended and not taken.
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -33,13 +29,13 @@ impl Carry {
         self.buffer.len() - self.start
     }
 
-    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
 
     /// How much memory it holds.
-    pub(crate) fn capacity(&self) -> usize {
+    #[cfg(test)]
+    fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
 
@@ -105,7 +101,7 @@ mod tests {
         for seed in 0..300 {
             println!("seed {seed}");
             let mut rng = Rng::new(seed);
-            let (mut carry, mut model) = (Carry::new(), VecDeque::new());
+            let (mut carry, mut model) = (Carry::default(), VecDeque::new());
             let mut live_max = 0;
             for _ in 0..200 {
                 match rng.below(20) {
@@ -142,7 +138,7 @@ mod tests {
         for seed in 0..50 {
             println!("seed {seed}");
             let mut rng = Rng::new(seed);
-            let mut carry = Carry::new();
+            let mut carry = Carry::default();
             // The worst is a big carry from which little is taken for little that comes.
             let kept = 1 + rng.below(5_000) as usize;
             let step_max = 1 + rng.below(200);
@@ -164,7 +160,7 @@ mod tests {
 
     #[test]
     fn recycling_keeps_a_small_buffer_and_drops_a_big_one() {
-        let mut carry = Carry::new();
+        let mut carry = Carry::default();
         carry.append(&[0; KEPT_BYTES_MAX]);
         carry.recycle();
         assert_eq!((carry.len(), carry.capacity()), (0, KEPT_BYTES_MAX));
@@ -176,7 +172,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "4 bytes taken of 3")]
     fn taking_more_than_there_is_is_a_mistake() {
-        let mut carry = Carry::new();
+        let mut carry = Carry::default();
         carry.append(b"abc");
         carry.take(4);
     }

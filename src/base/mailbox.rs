@@ -103,12 +103,14 @@ impl<T> Mailbox<T> {
     }
 
     /// How many letters wait.
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.lock().letters.len()
     }
 
     /// Asserts what must be true while nobody is inside.
-    pub(crate) fn check(&self) {
+    #[cfg(test)]
+    fn check(&self) {
         let state = self.lock();
         assert_eq!(self.is_pending(), !state.letters.is_empty(), "the mark and the letters");
         assert!(state.letters.len() <= self.capacity, "more letters than there is room for");

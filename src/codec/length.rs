@@ -1,55 +1,19 @@
 //! Frames behind their length: an unsigned integer of fixed width, then so many bytes.
 
-use std::{error, fmt};
+mod error;
+mod field;
+
+pub use error::{LengthEncodeError, LengthError};
+pub use field::{ByteOrder, Width};
 
 use super::{Decoder, Encoder};
 
-/// How many bytes the length takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Width {
-    /// One byte: payloads of up to 255 bytes.
-    One,
-    /// Two bytes: payloads of up to 65,535 bytes.
-    Two,
-    /// Four bytes.
-    Four,
-    /// Eight bytes.
-    Eight,
-}
-
-impl Width {
-    /// The width in bytes.
-    #[inline]
-    pub const fn bytes(self) -> usize {
-        match self {
-            Width::One => 1,
-            Width::Two => 2,
-            Width::Four => 4,
-            Width::Eight => 8,
-        }
-    }
-
-    /// The largest length that can be written so.
-    pub const fn max_length(self) -> u64 {
-        u64::MAX >> (64 - 8 * self.bytes())
-    }
-}
-
-/// Which byte of the length comes first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum ByteOrder {
-    /// The most significant one: network byte order (RFC 1700, "Data Notations").
-    #[default]
-    Big,
-    /// The least significant one.
-    Little,
-}
-
 /// The codec of payloads behind their length.
 ///
-/// The length counts the payload alone, not itself. A payload may be empty. One longer than the
-/// [`limit`](LengthPrefixed::with_limit) is refused when its length has come, before any of it is
-/// waited for; nothing is ever allocated on the word of a peer.
+/// As it is made, the length stands first and counts the payload alone, not itself; a frame is
+/// the payload, which may be empty. One longer than the [`limit`](LengthPrefixed::with_limit) is
+/// refused when its length has come, before any of it is waited for; nothing is ever allocated on
+/// the word of a peer.
 ///
 /// ```
 /// use tidemill::codec::{ByteOrder, Decoder, LengthError, LengthPrefixed, Width};
@@ -64,14 +28,72 @@ pub enum ByteOrder {
 /// );
 /// # Ok::<(), LengthError>(())
 /// ```
+///
+/// # Other forms
+///
+/// The length may stand behind other fields, may count more or less than what follows it, and
+/// what is in front of the payload may be shown too:
+///
+/// ```text
+///  | header | length | body ················ |
+///  0        index    index + width           taken
+///             body = length + adjustment
+///  ···· stripped ····| frame ··············· |
+/// ```
+///
+/// Whoever knows `LengthFieldBasedFrameDecoder` of Netty finds its parameters here:
+///
+/// | Netty | here | if not said |
+/// |---|---|---|
+/// | `byteOrder`, `lengthFieldLength` | [`new`](LengthPrefixed::new) | |
+/// | `lengthFieldOffset` | [`with_length_at`](LengthPrefixed::with_length_at) | 0 |
+/// | `lengthAdjustment` | [`with_adjustment`](LengthPrefixed::with_adjustment) | 0 |
+/// | `initialBytesToStrip` | [`strip`](LengthPrefixed::strip), [`keep_prefix`](LengthPrefixed::keep_prefix) | all that is not body (Netty: nothing) |
+/// | `maxFrameLength`, which counts all | [`with_limit`](LengthPrefixed::with_limit), which counts the body | 1 MiB |
+/// | `failFast` | always | |
+///
+/// ```
+/// use tidemill::codec::{ByteOrder, Decoder, Encoder, LengthPrefixed, Width};
+///
+/// // A magic byte, the length of all there is in three bytes, a kind, and the payload.
+/// let form = LengthPrefixed::new(Width::Three, ByteOrder::Big)
+///     .with_length_at(1)
+///     .with_adjustment(-4)
+///     .keep_prefix();
+/// let mut out = Vec::new();
+/// form.clone().encode(b"\xfe\x07payload", &mut out)?; // all but the length
+/// assert_eq!(out, b"\xfe\0\0\x0c\x07payload");
+/// assert_eq!(form.clone().decode(&out)?, Some((&out[..], 12)));
+/// assert_eq!(form.strip(4).decode(&out)?, Some((&b"\x07payload"[..], 12)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct LengthPrefixed {
     width: Width,
     order: ByteOrder,
-    /// The most bytes of one payload.
+    length_index: usize,
+    adjustment: i64,
+    /// How much of a frame's start is not shown; all that is not body if nothing was said.
+    stripped_bytes: Option<usize>,
+    /// The most bytes of one body.
     limit_bytes: usize,
+    /// What follows from the above.
+    shape: Shape,
+    /// What the waiting frame wants at least.
+    needed_bytes: usize,
     /// Where in the stream the waiting frame starts.
     offset: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    /// What stands in front of the body: the header and the length.
+    prefix_bytes: usize,
+    stripped_bytes: usize,
+    /// With `least_length <= length <= most_length`: `length + adjustment` overflows neither way
+    /// and is within the limit, and not less is there than is stripped.
+    least_length: u64,
+    most_length: u64,
 }
 
 impl LengthPrefixed {
@@ -80,32 +102,79 @@ impl LengthPrefixed {
 
     /// A codec for lengths of this form, at the start of a stream.
     pub fn new(width: Width, order: ByteOrder) -> LengthPrefixed {
-        LengthPrefixed { width, order, limit_bytes: LengthPrefixed::DEFAULT_LIMIT_BYTES, offset: 0 }
+        let shape = Shape { prefix_bytes: 0, stripped_bytes: 0, least_length: 0, most_length: 0 };
+        LengthPrefixed {
+            width,
+            order,
+            length_index: 0,
+            adjustment: 0,
+            stripped_bytes: None,
+            limit_bytes: LengthPrefixed::DEFAULT_LIMIT_BYTES,
+            shape,
+            needed_bytes: 1,
+            offset: 0,
+        }
+        .shaped()
     }
 
-    /// Allows payloads of up to `limit_bytes`, the length itself not counted.
+    /// Allows payloads of up to `limit_bytes`: what follows the length, itself not counted.
     pub fn with_limit(self, limit_bytes: usize) -> LengthPrefixed {
-        LengthPrefixed { limit_bytes, ..self }
+        LengthPrefixed { limit_bytes, ..self }.shaped()
     }
 
-    /// The length at the start of `input`, if all its bytes are there.
+    /// Looks for the length behind a header of `length_index` bytes.
+    pub fn with_length_at(self, length_index: usize) -> LengthPrefixed {
+        LengthPrefixed { length_index, ..self }.shaped()
+    }
+
+    /// Adds this to a length to have the number of bytes behind it: a positive number for fields
+    /// that the length does not count, a negative one if it counts itself or what precedes it.
+    pub fn with_adjustment(self, adjustment: i64) -> LengthPrefixed {
+        LengthPrefixed { adjustment, ..self }.shaped()
+    }
+
+    /// Shows frames from their first byte on, with the header and the length.
+    pub fn keep_prefix(self) -> LengthPrefixed {
+        self.strip(0)
+    }
+
+    /// Shows frames without their first `stripped_bytes`.
+    pub fn strip(self, stripped_bytes: usize) -> LengthPrefixed {
+        LengthPrefixed { stripped_bytes: Some(stripped_bytes), ..self }.shaped()
+    }
+
+    fn shaped(self) -> LengthPrefixed {
+        let prefix_bytes = self.length_index.saturating_add(self.width.bytes());
+        let stripped_bytes = self.stripped_bytes.unwrap_or(prefix_bytes);
+        let least_body = stripped_bytes.saturating_sub(prefix_bytes) as i128;
+        let least_length = clamp(least_body - i128::from(self.adjustment));
+        let most_length = self.limit_bytes as i128 - i128::from(self.adjustment);
+        // If already a length of zero is too much, then none must pass.
+        let least_length = if most_length < 0 { least_length.max(1) } else { least_length };
+        let most_length = clamp(most_length);
+        let shape = Shape { prefix_bytes, stripped_bytes, least_length, most_length };
+        LengthPrefixed { shape, ..self }
+    }
+
+    /// The length of the frame at the start of `input`, if all its bytes are there.
     #[inline]
     fn announced(&self, input: &[u8]) -> Option<u64> {
-        use ByteOrder::{Big, Little};
-        Some(match (self.width, self.order) {
-            (Width::One, _) => u64::from(*input.first()?),
-            (Width::Two, Big) => u64::from(u16::from_be_bytes(*input.first_chunk()?)),
-            (Width::Two, Little) => u64::from(u16::from_le_bytes(*input.first_chunk()?)),
-            (Width::Four, Big) => u64::from(u32::from_be_bytes(*input.first_chunk()?)),
-            (Width::Four, Little) => u64::from(u32::from_le_bytes(*input.first_chunk()?)),
-            (Width::Eight, Big) => u64::from_be_bytes(*input.first_chunk()?),
-            (Width::Eight, Little) => u64::from_le_bytes(*input.first_chunk()?),
-        })
+        field::read(self.width, self.order, input.get(self.length_index..)?)
+    }
+
+    #[inline]
+    fn wait(&mut self, needed_bytes: usize) {
+        self.needed_bytes = needed_bytes;
     }
 
     #[cold]
-    fn too_long(&self, announced_bytes: u64) -> LengthError {
-        let (offset, limit_bytes) = (self.offset, self.limit_bytes);
+    fn refusal(&self, announced_bytes: u64) -> LengthError {
+        let (offset, least_bytes) = (self.offset, self.shape.least_length);
+        let body_bytes = i128::from(announced_bytes) + i128::from(self.adjustment);
+        if announced_bytes < least_bytes && body_bytes <= self.limit_bytes as i128 {
+            return LengthError::TooShort { offset, announced_bytes, least_bytes };
+        }
+        let limit_bytes = usize::try_from(self.shape.most_length).unwrap_or(usize::MAX);
         LengthError::TooLong { offset, announced_bytes, limit_bytes }
     }
 }
@@ -116,22 +185,30 @@ impl Decoder for LengthPrefixed {
 
     #[inline]
     fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Option<(&'a [u8], usize)>, LengthError> {
+        let shape = self.shape;
         let Some(announced_bytes) = self.announced(input) else {
+            self.wait(shape.prefix_bytes - input.len());
             return Ok(None);
         };
-        if announced_bytes > self.limit_bytes as u64 {
-            return Err(self.too_long(announced_bytes));
+        if announced_bytes < shape.least_length || announced_bytes > shape.most_length {
+            return Err(self.refusal(announced_bytes));
         }
         // At most `limit_bytes`, so it fits; and no sum of it is made before it is known to be
         // there, so none can overflow.
-        let payload_bytes = announced_bytes as usize;
-        let behind = &input[self.width.bytes()..];
-        let Some(payload) = behind.get(..payload_bytes) else {
+        let body_bytes = announced_bytes.wrapping_add_signed(self.adjustment) as usize;
+        let behind_bytes = input.len() - shape.prefix_bytes;
+        if behind_bytes < body_bytes {
+            self.wait(body_bytes - behind_bytes);
             return Ok(None);
-        };
-        let taken = self.width.bytes() + payload_bytes;
+        }
+        let taken = shape.prefix_bytes + body_bytes;
         self.offset += taken as u64;
-        Ok(Some((payload, taken)))
+        Ok(Some((&input[shape.stripped_bytes..taken], taken)))
+    }
+
+    #[inline]
+    fn needs(&self) -> usize {
+        self.needed_bytes
     }
 
     /// `None` for an empty rest: there is no such thing as a last frame without an end.
@@ -143,110 +220,49 @@ impl Decoder for LengthPrefixed {
         Err(LengthError::UnexpectedEnd {
             offset: self.offset,
             announced_bytes,
-            received_bytes: match announced_bytes {
-                Some(_) => rest.len() - self.width.bytes(),
-                None => 0,
-            },
+            received_bytes: rest.len().saturating_sub(self.shape.prefix_bytes),
         })
     }
 
     #[inline]
     fn max_bytes(&self) -> usize {
-        self.limit_bytes.saturating_add(self.width.bytes())
+        self.shape.prefix_bytes.saturating_add(self.limit_bytes)
     }
 }
 
-/// Writes the length of a payload, then the payload.
+/// Writes a frame, given all of it but the length: the header, if there is one, then what follows
+/// the length.
 impl Encoder for LengthPrefixed {
     type Item<'a> = &'a [u8];
     type Error = LengthEncodeError;
 
     #[inline]
-    fn encode(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), LengthEncodeError> {
-        let length = payload.len() as u64;
-        let limit = self.width.max_length().min(self.limit_bytes as u64);
-        if length > limit {
-            return Err(LengthEncodeError { payload_bytes: length, limit_bytes: limit });
+    fn encode(&mut self, item: &[u8], out: &mut Vec<u8>) -> Result<(), LengthEncodeError> {
+        let shape = &self.shape;
+        // In 128 bits nothing overflows: each part fits in 64.
+        let uncounted_bytes = self.length_index as i128 + i128::from(self.adjustment);
+        let length = item.len() as i128 - uncounted_bytes;
+        let least_length = i128::from(shape.least_length);
+        let most_length = i128::from(shape.most_length.min(self.width.max_length()));
+        if item.len() < self.length_index || length < least_length || length > most_length {
+            return Err(LengthEncodeError {
+                payload_bytes: item.len() as u64,
+                least_bytes: clamp((least_length + uncounted_bytes).max(self.length_index as i128)),
+                limit_bytes: clamp(most_length + uncounted_bytes),
+            });
         }
-        let width_bytes = self.width.bytes();
-        out.reserve(width_bytes + payload.len());
-        match self.order {
-            ByteOrder::Big => out.extend_from_slice(&length.to_be_bytes()[8 - width_bytes..]),
-            ByteOrder::Little => out.extend_from_slice(&length.to_le_bytes()[..width_bytes]),
-        }
-        out.extend_from_slice(payload);
+        let (header, body) = item.split_at(self.length_index);
+        out.reserve(shape.prefix_bytes + body.len());
+        out.extend_from_slice(header);
+        field::write(self.width, self.order, length as u64, out);
+        out.extend_from_slice(body);
         Ok(())
     }
 }
 
-/// Why a stream of frames cannot be read on. Offsets count bytes from the start of the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LengthError {
-    /// The frame that starts at `offset` announces more than the limit.
-    TooLong {
-        /// Where the frame starts.
-        offset: u64,
-        /// The length that the peer sent.
-        announced_bytes: u64,
-        /// The most bytes of payload allowed.
-        limit_bytes: usize,
-    },
-    /// The stream ended within the frame that starts at `offset`.
-    UnexpectedEnd {
-        /// Where the frame starts.
-        offset: u64,
-        /// The length that the peer sent; `None` if the stream ended within the length.
-        announced_bytes: Option<u64>,
-        /// How much of the payload came.
-        received_bytes: usize,
-    },
+fn clamp(length: i128) -> u64 {
+    length.clamp(0, i128::from(u64::MAX)) as u64
 }
-
-impl fmt::Display for LengthError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LengthError::TooLong { offset, announced_bytes, limit_bytes } => write!(
-                f,
-                "frame at byte {offset} of the stream announces {announced_bytes} bytes, \
-                 the limit is {limit_bytes}"
-            ),
-            LengthError::UnexpectedEnd { offset, announced_bytes: None, .. } => {
-                write!(f, "stream ended within the length of the frame at its byte {offset}")
-            }
-            LengthError::UnexpectedEnd {
-                offset,
-                announced_bytes: Some(announced_bytes),
-                received_bytes,
-            } => write!(
-                f,
-                "stream ended within the frame at its byte {offset}, \
-                 after {received_bytes} of {announced_bytes} bytes"
-            ),
-        }
-    }
-}
-
-impl error::Error for LengthError {}
-
-/// The payload is longer than the limit, or than its length can say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LengthEncodeError {
-    /// The length of the payload.
-    pub payload_bytes: u64,
-    /// The most bytes of payload that this codec can write.
-    pub limit_bytes: u64,
-}
-
-impl fmt::Display for LengthEncodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let LengthEncodeError { payload_bytes, limit_bytes } = self;
-        write!(f, "payload of {payload_bytes} bytes is longer than a frame of {limit_bytes} bytes")
-    }
-}
-
-impl error::Error for LengthEncodeError {}
 
 #[cfg(test)]
 mod tests;

@@ -14,16 +14,26 @@
 //! depend on the bytes of the stream alone, never on how reads happened to cut it.
 
 mod bytes;
+mod decimal;
+mod delimited;
 mod excerpt;
+mod fixed;
 mod length;
 mod line;
+mod netstring;
 #[cfg(test)]
 mod tests;
+mod varint;
 
 pub use bytes::Bytes;
+pub use decimal::decimal;
+pub use delimited::{Delimited, DelimitedEncodeError, DelimitedError};
 pub use excerpt::Excerpt;
+pub use fixed::{FixedError, FixedLength};
 pub use length::{ByteOrder, LengthEncodeError, LengthError, LengthPrefixed, Width};
 pub use line::{Ending, Line, LineEncodeError, LineError, Lines};
+pub use netstring::{NetstringError, Netstrings};
+pub use varint::{VarintError, VarintPrefixed};
 
 /// Finds the frames of one stream, in order.
 ///
@@ -31,8 +41,10 @@ pub use line::{Ending, Line, LineEncodeError, LineError, Lines};
 ///
 /// 1. [`decode`](Decoder::decode) with all bytes not yet taken, again and again, each time
 ///    without those that the last frame took, until it answers `None`;
-/// 2. once more bytes have come, `decode` with the same rest and the new bytes behind it;
-/// 3. when the stream ends, after a `None`, [`decode_eof`](Decoder::decode_eof) with the rest.
+/// 2. [`skip`](Decoder::skip), and takes as many bytes as it says;
+/// 3. once more bytes have come, [`needs`](Decoder::needs) of them at least if it does not want to
+///    call in vain, `decode` with the same rest and the new bytes behind it;
+/// 4. when the stream ends, after a `None`, [`decode_eof`](Decoder::decode_eof) with the rest.
 ///
 /// A decoder may remember how far into the rest it has looked, so one value serves one stream.
 /// An error is final: the place of the next frame is unknown, and the decoder must not be called
@@ -72,8 +84,25 @@ pub trait Decoder: 'static {
         input: &'a [u8],
     ) -> Result<Option<(Self::Frame<'a>, usize)>, Self::Error>;
 
-    /// The stream ended, and `decode` has answered `None` for `rest`, which may be empty. A frame
-    /// answered here takes all of it. `None` says that nothing was cut off.
+    /// After `decode` has answered `None`: the number of further bytes with fewer of which it
+    /// would answer `None` again, at least one. It may be less than the frame wants, never more.
+    fn needs(&self) -> usize {
+        1
+    }
+
+    /// After `decode` has answered `None`: how many bytes at the start of its input belong to no
+    /// frame. The caller must take them, as if a frame had; the question can be asked once.
+    ///
+    /// They are what some formats allow between frames, such as a delimiter sent twice. Where a
+    /// frame follows at once they are taken with it; where none does, nobody has to keep them,
+    /// and a message has not begun.
+    fn skip(&mut self) -> usize {
+        0
+    }
+
+    /// The stream ended, and `decode` has answered `None` for `rest`, which may be empty, or would
+    /// because of what it needs. A frame answered here takes all of it. `None` says that nothing
+    /// was cut off.
     ///
     /// # Errors
     ///
@@ -81,8 +110,9 @@ pub trait Decoder: 'static {
     fn decode_eof<'a>(&mut self, rest: &'a [u8]) -> Result<Option<Self::Frame<'a>>, Self::Error>;
 
     /// The most bytes that one frame can have, terminator or prefix included, and so an upper
-    /// bound of what `decode` may answer `None` for: it sizes the carry of a connection. Zero for
-    /// a codec that takes all it is shown. It does not change during a stream.
+    /// bound of what is left where `decode` has answered `None` and what it skips was taken: it
+    /// sizes the carry of a connection. Zero for a codec that takes all it is shown. It does not
+    /// change during a stream.
     fn max_bytes(&self) -> usize;
 }
 

@@ -10,12 +10,12 @@
 
 pub(crate) mod agenda;
 pub(crate) mod budget;
-pub mod counters;
-pub mod groups;
-pub mod limits;
+pub(crate) mod counters;
+pub(crate) mod groups;
+pub(crate) mod limits;
 pub(crate) mod outbound;
 pub(crate) mod phase;
-pub mod reason;
+pub(crate) mod reason;
 pub(crate) mod stage;
 
 use std::sync::Arc;

@@ -16,7 +16,7 @@
 /// | Lingering | yes, discards | no | no | peer's FIN · byte cap · deadline |
 /// | Closed | no | no | no | reaped at the end of the turn |
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Phase {
+pub(crate) enum Phase {
     /// An outgoing connection that is not made yet.
     Connecting,
     /// Bytes flow.
@@ -31,7 +31,7 @@ pub enum Phase {
 
 impl Phase {
     /// Whether what a handler writes is kept for the peer.
-    pub const fn takes_writes(self) -> bool {
+    pub(crate) const fn takes_writes(self) -> bool {
         matches!(self, Phase::Connecting | Phase::Open)
     }
 }

@@ -398,7 +398,11 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 source.is_some() || row.phase == Phase::Connecting || waits,
                 "a row without a socket"
             );
-            buffered += self.rest_len(slot as u32);
+            if let Some(rest) = inbound.and_then(|inbound| inbound.rest.as_ref()) {
+                assert!(!rest.is_empty(), "a rest that is empty is taken away");
+                rest.check();
+                buffered += rest.len();
+            }
         }
         assert!(buffered <= hub.budget.used(), "rests are charged");
         assert!(self.inbounds.iter().flatten().count() <= hub.rows.len());

@@ -139,8 +139,9 @@ impl<M: Send + 'static> Builder<M> {
         self
     }
 
-    /// Has SIGINT and SIGTERM start a shutdown with this much time to finish; a second one ends
-    /// the process at once. Nothing is done about signals otherwise.
+    /// Has SIGINT and SIGTERM start a shutdown with this much time to finish, from
+    /// [`bind`](Builder::bind) on; a second one ends the process at once. Nothing is done about
+    /// signals otherwise.
     #[cfg(feature = "signals")]
     #[must_use]
     pub fn stop_on_signals(mut self, grace: Duration) -> Self {
@@ -170,7 +171,7 @@ impl<M: Send + 'static> Builder<M> {
             placement: self.placement,
             bound: Vec::new(),
             #[cfg(feature = "signals")]
-            grace_on_signal: self.grace_on_signal,
+            signals: None,
         };
         for (index, listing) in self.listings.iter().enumerate() {
             let named = |error| BindError { address: Some(listing.address.clone()), error };
@@ -179,6 +180,11 @@ impl<M: Send + 'static> Builder<M> {
                     .bind(index, &address, &listing.kind)
                     .map_err(|error| BindError { address: Some(address.clone()), error })?;
             }
+        }
+        // From here on: whoever is told where the server is bound may also stop it in good order.
+        #[cfg(feature = "signals")]
+        if let Some(grace) = self.grace_on_signal {
+            server.signals = Some(signals::stop_on(server.handle.clone(), grace).map_err(whole)?);
         }
         Ok(server)
     }
@@ -192,7 +198,7 @@ pub struct Server<M: 'static = ()> {
     placement: Placement,
     bound: Vec<Bound>,
     #[cfg(feature = "signals")]
-    grace_on_signal: Option<Duration>,
+    signals: Option<signals::Watch>,
 }
 
 /// What one reactor will be made of, in its own thread.
@@ -319,10 +325,7 @@ impl<M: Send + 'static> Server<M> {
         };
         let running = Running {
             #[cfg(feature = "signals")]
-            _signals: match self.grace_on_signal {
-                Some(grace) => Some(signals::stop_on(self.handle.clone(), grace)?),
-                None => None,
-            },
+            _signals: self.signals,
             handle: self.handle.clone(),
             bound: self.bound.into(),
             threads: Vec::new(),

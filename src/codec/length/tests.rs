@@ -2,7 +2,7 @@ use super::*;
 use crate::base::rng::Rng;
 use crate::codec::tests::{Reading, assert_reads, pieces_at, random_cuts, read_stream};
 
-const WIDTHS: [Width; 4] = [Width::One, Width::Two, Width::Four, Width::Eight];
+const WIDTHS: [Width; 5] = [Width::One, Width::Two, Width::Three, Width::Four, Width::Eight];
 const ORDERS: [ByteOrder; 2] = [ByteOrder::Big, ByteOrder::Little];
 
 fn all_forms() -> impl Iterator<Item = (Width, ByteOrder)> {
@@ -23,42 +23,53 @@ fn length_bytes(width: Width, order: ByteOrder, length: u64) -> Vec<u8> {
     bytes
 }
 
-/// The slow and obvious reading: numbers in 128 bits, the payload taken byte by byte.
+/// The slow and obvious reading: numbers in 128 bits, the frame taken byte by byte.
 fn model(codec: &LengthPrefixed, input: &[u8]) -> Reading<Vec<u8>, LengthError> {
+    let (width_bytes, adjustment) = (codec.width.bytes(), i128::from(codec.adjustment));
+    let prefix_bytes = codec.length_index + width_bytes;
+    let stripped_bytes = codec.stripped_bytes.unwrap_or(prefix_bytes);
+    let least_body = stripped_bytes.saturating_sub(prefix_bytes) as i128;
     let mut frames = Vec::new();
-    let mut bytes = input.iter().copied();
-    loop {
-        let start = input.len() - bytes.len();
+    let mut start = 0;
+    while start < input.len() {
         let offset = start as u64;
-        let mut digits: Vec<u8> = bytes.by_ref().take(codec.width.bytes()).collect();
-        if digits.is_empty() {
-            return Reading { frames, end: Ok(()) };
-        }
-        if digits.len() < codec.width.bytes() {
+        let mut frame: Vec<u8> = input[start..].iter().copied().take(prefix_bytes).collect();
+        if frame.len() < prefix_bytes {
             let (announced_bytes, received_bytes) = (None, 0);
             let error = LengthError::UnexpectedEnd { offset, announced_bytes, received_bytes };
             return Reading { frames, end: Err(error) };
         }
+        let mut digits = frame[codec.length_index..].to_vec();
         if codec.order == ByteOrder::Little {
             digits.reverse();
         }
-        let length = digits.iter().fold(0_u128, |length, &digit| length * 256 + u128::from(digit));
-        if length > codec.limit_bytes as u128 {
-            let (announced_bytes, limit_bytes) = (length as u64, codec.limit_bytes);
-            let error = LengthError::TooLong { offset, announced_bytes, limit_bytes };
+        let length = digits.iter().fold(0_i128, |length, &digit| length * 256 + i128::from(digit));
+        let announced_bytes = length as u64;
+        if length + adjustment < least_body && length + adjustment <= codec.limit_bytes as i128 {
+            let least_bytes = (least_body - adjustment) as u64;
+            let error = LengthError::TooShort { offset, announced_bytes, least_bytes };
             return Reading { frames, end: Err(error) };
         }
-        let mut payload = Vec::new();
-        while (payload.len() as u128) < length {
-            let Some(byte) = bytes.next() else {
-                let (announced_bytes, received_bytes) = (Some(length as u64), payload.len());
+        if length + adjustment > codec.limit_bytes as i128 {
+            let most = (codec.limit_bytes as i128 - adjustment).clamp(0, usize::MAX as i128);
+            let error =
+                LengthError::TooLong { offset, announced_bytes, limit_bytes: most as usize };
+            return Reading { frames, end: Err(error) };
+        }
+        let mut received_bytes = 0;
+        while (received_bytes as i128) < length + adjustment {
+            let Some(&byte) = input.get(start + frame.len()) else {
+                let announced_bytes = Some(announced_bytes);
                 let error = LengthError::UnexpectedEnd { offset, announced_bytes, received_bytes };
                 return Reading { frames, end: Err(error) };
             };
-            payload.push(byte);
+            frame.push(byte);
+            received_bytes += 1;
         }
-        frames.push((start, payload));
+        start += frame.len();
+        frames.push((start, frame.split_off(stripped_bytes)));
     }
+    Reading { frames, end: Ok(()) }
 }
 
 fn assert_agrees_with_model(codec: &LengthPrefixed, input: &[u8], note: &str) {
@@ -96,7 +107,7 @@ fn known_inputs_read_as_the_model_says_however_cut() {
 fn random_inputs_read_as_the_model_says_however_cut() {
     for seed in 0..200 {
         let mut rng = Rng::new(seed);
-        let width = WIDTHS[rng.below(4) as usize];
+        let width = WIDTHS[rng.below(5) as usize];
         let order = ORDERS[rng.below(2) as usize];
         let codec = LengthPrefixed::new(width, order).with_limit(rng.below(12) as usize);
         let mut input = Vec::new();
@@ -126,6 +137,122 @@ fn a_payload_of_exactly_the_limit_passes_and_one_byte_more_is_refused_by_its_len
     }
 }
 
+/// A form with a header, an adjustment and what is stripped at random.
+fn random_form(rng: &mut Rng) -> LengthPrefixed {
+    let width = WIDTHS[rng.below(5) as usize];
+    let order = ORDERS[rng.below(2) as usize];
+    let mut codec = LengthPrefixed::new(width, order)
+        .with_limit(rng.below(12) as usize)
+        .with_length_at(rng.below(4) as usize);
+    if rng.chance(1, 2) {
+        codec = codec.strip(rng.below(12) as usize);
+    }
+    codec.with_adjustment(match rng.below(8) {
+        0 => i64::MIN + rng.below(3) as i64,
+        1 => i64::MAX - rng.below(3) as i64,
+        _ => rng.below(15) as i64 - 7,
+    })
+}
+
+#[test]
+fn random_forms_read_as_the_model_says_however_cut() {
+    for seed in 0..300 {
+        let mut rng = Rng::new(seed);
+        let codec = random_form(&mut rng);
+        let mut input = Vec::new();
+        while input.len() < 40 {
+            let (header, body) = (rng.bytes(codec.length_index), rng.below(14));
+            let length = (body as i64).saturating_sub(codec.adjustment) as u64;
+            input.extend(header);
+            let length = if rng.chance(1, 20) { 0 } else { length };
+            input.extend(length_bytes(codec.width, codec.order, length));
+            input.extend(rng.bytes(body as usize));
+        }
+        input.truncate(rng.below(50) as usize);
+        assert_agrees_with_model(&codec, &input, &format!("seed {seed}"));
+    }
+}
+
+#[test]
+fn forms_of_other_programs_are_read() {
+    // The examples in the documentation of Netty's LengthFieldBasedFrameDecoder, in its order:
+    // offset, width, adjustment, stripped, the bytes, and how many of them are in front of what
+    // is shown.
+    use Width::{Three, Two};
+    let forms: [(usize, Width, i64, usize, &[u8], &[u8]); 8] = [
+        (0, Two, 0, 0, b"\0\x0cHELLO, WORLD", b"\0\x0cHELLO, WORLD"),
+        (0, Two, 0, 2, b"\0\x0cHELLO, WORLD", b"HELLO, WORLD"),
+        (0, Two, -2, 0, b"\0\x0eHELLO, WORLD", b"\0\x0eHELLO, WORLD"),
+        (2, Three, 0, 0, b"\xca\xfe\0\0\x0cHELLO, WORLD", b"\xca\xfe\0\0\x0cHELLO, WORLD"),
+        (0, Three, 2, 0, b"\0\0\x0c\xca\xfeHELLO, WORLD", b"\0\0\x0c\xca\xfeHELLO, WORLD"),
+        (1, Two, 1, 3, b"\xca\0\x0c\xfeHELLO, WORLD", b"\xfeHELLO, WORLD"),
+        (1, Two, -3, 3, b"\xca\0\x10\xfeHELLO, WORLD", b"\xfeHELLO, WORLD"),
+        (0, Two, 0, 9, b"\0\x0cHELLO, WORLD", b"WORLD"),
+    ];
+    for (length_index, width, adjustment, stripped_bytes, bytes, shown) in forms {
+        let mut codec = LengthPrefixed::new(width, ByteOrder::Big)
+            .with_length_at(length_index)
+            .with_adjustment(adjustment)
+            .strip(stripped_bytes);
+        let expected = Reading { frames: vec![(bytes.len(), shown.to_vec())], end: Ok(()) };
+        assert_reads(|| codec.clone(), bytes, &expected, own, "from Netty");
+        let (header, rest) = bytes.split_at(length_index);
+        let mut out = Vec::new();
+        codec.encode(&[header, &rest[width.bytes()..]].concat(), &mut out).unwrap();
+        assert_eq!(out, bytes);
+    }
+}
+
+#[test]
+fn what_is_encoded_in_any_form_is_decoded_and_the_rest_is_refused_without_a_trace() {
+    let mut written_count = 0;
+    for seed in 0..3000 {
+        let mut rng = Rng::new(seed);
+        let codec = random_form(&mut rng);
+        let len = rng.below(16) as usize;
+        let item = rng.bytes(len);
+        let mut out = b"before".to_vec();
+        match codec.clone().encode(&item, &mut out) {
+            Ok(()) => {
+                written_count += 1;
+                let (header, body) = item.split_at(codec.length_index);
+                let frame = &out[b"before".len()..];
+                assert!(frame.starts_with(header) && frame.ends_with(body), "seed {seed}");
+                let shown = &frame[codec.shape.stripped_bytes..];
+                let taken = frame.len();
+                assert_eq!(codec.clone().decode(frame), Ok(Some((shown, taken))), "seed {seed}");
+            }
+            Err(error) => {
+                assert_eq!(out, b"before");
+                let (least, most) = (error.least_bytes, error.limit_bytes);
+                let length_max = codec.shape.most_length.min(codec.width.max_length());
+                if codec.shape.least_length > length_max {
+                    continue; // adjusted so far that there can be no frame
+                }
+                assert!(!(least..=most).contains(&error.payload_bytes), "{error:?}, seed {seed}");
+                for bytes in least..=most.min(least.saturating_add(12)).min(1000) {
+                    let item = vec![0; bytes as usize];
+                    let result = codec.clone().encode(&item, &mut Vec::new());
+                    assert_eq!(result, Ok(()), "seed {seed}");
+                }
+            }
+        }
+    }
+    assert!(written_count > 300, "{written_count}");
+}
+
+#[test]
+fn what_a_frame_needs_is_known_to_the_byte() {
+    let mut codec = LengthPrefixed::new(Width::Four, ByteOrder::Big);
+    let needs = [(&b""[..], 4), (b"\0", 3), (b"\0\0\0", 1), (b"\0\0\0\x09", 9)];
+    for (input, needed_bytes) in needs {
+        assert_eq!(codec.decode(input), Ok(None));
+        assert_eq!(codec.needs(), needed_bytes);
+    }
+    assert_eq!(codec.decode(b"\0\0\0\x0912345678"), Ok(None));
+    assert_eq!(codec.needs(), 1);
+}
+
 #[test]
 fn the_default_limit_is_1_mib() {
     let mut codec = LengthPrefixed::new(Width::Four, ByteOrder::Big);
@@ -149,9 +276,11 @@ fn lengths_at_the_end_of_the_numbers_do_not_overflow() {
 
 #[test]
 fn a_payload_that_the_length_cannot_say_is_refused_without_a_trace() {
-    for (width, payload_bytes) in [(Width::One, 256), (Width::Two, 65_536)] {
+    for (width, payload_bytes) in
+        [(Width::One, 256), (Width::Two, 65_536), (Width::Three, 16_777_216)]
+    {
         for order in ORDERS {
-            let mut codec = LengthPrefixed::new(width, order);
+            let mut codec = LengthPrefixed::new(width, order).with_limit(usize::MAX);
             let mut out = b"before".to_vec();
             let error = codec.encode(&vec![0; payload_bytes], &mut out).unwrap_err();
             assert_eq!(error.limit_bytes, width.max_length());
@@ -166,7 +295,7 @@ fn a_payload_that_the_length_cannot_say_is_refused_without_a_trace() {
 fn what_is_encoded_is_decoded() {
     for seed in 0..100 {
         let mut rng = Rng::new(seed);
-        let width = WIDTHS[rng.below(4) as usize];
+        let width = WIDTHS[rng.below(5) as usize];
         let order = ORDERS[rng.below(2) as usize];
         let codec = LengthPrefixed::new(width, order);
         let (mut out, mut payloads) = (Vec::new(), Vec::new());
@@ -198,4 +327,12 @@ fn errors_say_where_and_how_much() {
     );
     let error = codec.clone().encode(&[0; 65_536], &mut Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), "payload of 65536 bytes is longer than a frame of 65535 bytes");
+
+    let mut codec = codec.with_length_at(1).with_adjustment(-3);
+    assert_eq!(
+        codec.decode(b"x\0\x02").unwrap_err().to_string(),
+        "frame at byte 0 of the stream announces 2 bytes, the least is 3"
+    );
+    let error = codec.encode(b"", &mut Vec::new()).unwrap_err();
+    assert_eq!(error.to_string(), "payload of 0 bytes is shorter than the least of 1");
 }

@@ -74,9 +74,8 @@ impl Model {
         if ending == b"\r\n" {
             text.pop();
         }
-        let whole_bytes = text.len() + ending.len();
+        self.line_start += text.len() + ending.len();
         self.reading.frames.push((self.line_start, (text, ending.to_vec())));
-        self.line_start += whole_bytes;
         Ok(())
     }
 
@@ -295,7 +294,7 @@ fn what_is_encoded_is_decoded_and_the_rest_is_refused_without_a_trace() {
         let written = [&text, ending.as_bytes()].concat();
         let reading = read(lines.clone(), &written);
         let reads_back = reading.end.is_ok()
-            && reading.frames == [(0, (text.clone(), ending.as_bytes().to_vec()))];
+            && reading.frames == [(written.len(), (text.clone(), ending.as_bytes().to_vec()))];
 
         let mut out = b"before".to_vec();
         let result = lines.clone().encode(&text, &mut out);

@@ -1,0 +1,224 @@
+//! A panic ends one connection only.
+
+use super::*;
+use crate::handler::{DatagramContext, ServiceContext};
+
+/// A handler that panics in the callback of this name, and its service.
+struct Trap {
+    log: Log,
+    script: Script,
+    told: Rc<RefCell<Vec<(ConnId, String)>>>,
+    accepts: Cell<u32>,
+}
+
+impl Service<u32> for Trap {
+    fn accept(&mut self, _: &NetAddr) -> Option<Box<dyn StreamHandler<u32>>> {
+        self.accepts.set(self.accepts.get() + 1);
+        Some(Box::new(self.log.handler(&self.script)))
+    }
+
+    fn on_handler_panic(&mut self, id: ConnId, message: &str) {
+        self.told.borrow_mut().push((id, message.to_owned()));
+    }
+}
+
+fn name_of(event: &Event<'_>) -> String {
+    format!("{event:?}").split('(').next().unwrap().to_owned()
+}
+
+#[test]
+fn a_panic_in_any_callback_ends_that_connection_only() {
+    let names = ["Open", "Bytes", "Eof", "Drain", "Timer", "Message", "Shutdown", "Close"];
+    for name in names {
+        println!("in {name}");
+        let mut rig = Rig::with(|limits| {
+            limits.outbox_low_bytes = 1;
+            limits.outbox_high_bytes = 2;
+        });
+        let victim = Rc::new(Cell::new(None));
+        let chosen = victim.clone();
+        let script = script(move |cx, event| {
+            if *event == Event::Open {
+                if chosen.get().is_none() {
+                    chosen.set(Some(cx.id()));
+                }
+                cx.set_timer(1, ms(10));
+            }
+            if let Event::Bytes(_) = event {
+                cx.write(b"hello");
+            }
+            if chosen.get() == Some(cx.id()) && name_of(event) == name {
+                cx.write(b"lost");
+                panic!("in {name}\n");
+            }
+            plain(cx, event)
+        });
+        let told = Rc::new(RefCell::new(Vec::new()));
+        let log = rig.log.clone();
+        let trap = Trap { log, script, told: told.clone(), accepts: Cell::new(0) };
+        rig.reactor.listen(&at(), trap).unwrap();
+        let (bad, good) = (rig.connect(), rig.connect());
+        let (bad_id, good_id) = (victim.get().unwrap(), rig.log.id(1));
+        for id in [bad_id, good_id] {
+            rig.reactor.handle().send(id, 7).unwrap();
+        }
+        for peer in [&bad, &good] {
+            peer.send(b"x");
+        }
+        rig.pass_ms(20);
+        if name == "Shutdown" {
+            rig.reactor.shutdown(secs(60));
+        }
+        rig.settle();
+        assert_eq!(good.receive(), b"hello", "the neighbour goes on");
+        bad.finish();
+        good.finish();
+        rig.settle();
+
+        let was_told = std::mem::take(&mut *told.borrow_mut());
+        assert_eq!(was_told, [(bad_id, format!("in {name}\\n"))]);
+        assert_eq!(rig.reactor.counters().panics, 1);
+        let bad_log = rig.log.of(0);
+        assert!(bad_log.last().unwrap().to_lowercase().starts_with(match name {
+            "Close" => "closed", // the reason that it was told
+            other => &other[..1].to_lowercase().leak()[..],
+        }));
+        assert_eq!(rig.log.of(1).last().unwrap(), "closed");
+        if name != "Close" {
+            assert!(bad.was_reset(), "in {name}");
+        } else {
+            assert!(ended_well(&bad), "all had been delivered");
+        }
+        rig.assert_empty();
+    }
+}
+
+#[test]
+fn a_panic_while_a_handler_is_dropped_is_contained() {
+    struct Grenade;
+    impl StreamHandler<u32> for Grenade {
+        fn on_bytes(&mut self, _: &mut Context<'_, u32>, input: &[u8]) -> Result<usize, Fault> {
+            Ok(input.len())
+        }
+    }
+    impl Drop for Grenade {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let mut rig = Rig::new();
+    rig.reactor.listen(&at(), |_: &NetAddr| Grenade).unwrap();
+    let peer = rig.connect();
+    peer.finish();
+    rig.settle();
+    assert_eq!(rig.reactor.counters().panics, 1);
+    rig.assert_empty();
+
+    rig.world.fail_next(Call::Register, libc::ENOSPC);
+    let peer = rig.connect();
+    assert!(peer.has_ended() || peer.was_reset());
+    assert_eq!(rig.reactor.counters().panics, 2, "also where it was never opened");
+    rig.assert_empty();
+}
+
+#[test]
+fn a_panic_in_accept_refuses_that_client_only() {
+    struct Moody(u32, Log);
+    impl Service<u32> for Moody {
+        fn accept(&mut self, _: &NetAddr) -> Option<Box<dyn StreamHandler<u32>>> {
+            self.0 += 1;
+            assert_ne!(self.0, 1, "not you");
+            (self.0 != 2).then(|| Box::new(self.1.handler(&script(echo))) as _)
+        }
+    }
+    let mut rig = Rig::new();
+    rig.reactor.listen(&at(), Moody(0, rig.log.clone())).unwrap();
+    let (panicked, refused, served) = (rig.connect(), rig.connect(), rig.connect());
+    rig.send(&served, b"x");
+    assert!(panicked.has_ended() && refused.has_ended());
+    assert_eq!(served.receive(), b"x");
+    assert_eq!((rig.reactor.counters().panics, rig.reactor.counters().refused), (1, 1));
+    assert_eq!(rig.reactor.handle().connection_count(), 1);
+}
+
+#[test]
+fn a_panic_in_a_service_callback_has_no_further_consequence() {
+    struct Wild;
+    impl Service<u32> for Wild {
+        fn accept(&mut self, _: &NetAddr) -> Option<Box<dyn StreamHandler<u32>>> {
+            Some(Box::new(Echo))
+        }
+        fn on_start(&mut self, cx: &mut ServiceContext<'_, u32>) {
+            cx.set_timer(1, ms(5));
+            panic!("start");
+        }
+        fn on_timer(&mut self, cx: &mut ServiceContext<'_, u32>, _: u32) {
+            cx.set_timer(1, ms(5));
+            panic!("timer");
+        }
+        fn on_message(&mut self, _: &mut ServiceContext<'_, u32>, _: u32) {
+            panic!("message");
+        }
+    }
+    let mut rig = Rig::new();
+    let (id, _) = rig.reactor.listen(&at(), Wild).unwrap();
+    rig.reactor.handle().notify(0, id, 5).unwrap();
+    rig.pass_ms(11);
+    assert_eq!(rig.reactor.counters().panics, 4);
+    let peer = rig.connect();
+    rig.send(&peer, b"still here");
+    assert_eq!(peer.receive(), b"still here");
+}
+
+#[test]
+fn a_panic_in_a_datagram_handler_costs_that_datagram() {
+    let mut rig = Rig::new();
+    let handler = |cx: &mut DatagramContext<'_, u32>, _: &NetAddr, payload: &[u8]| {
+        assert_ne!(payload, b"bad");
+        cx.reply(payload).unwrap();
+    };
+    let (_, local) = rig.reactor.bind_datagram(&at(), &Default::default(), handler).unwrap();
+    let peer = rig.world.bind_datagram("10.0.0.2:5000".parse::<Address>().unwrap());
+    peer.send_to(b"bad", &local);
+    peer.send_to(b"good", &local);
+    rig.settle();
+    assert_eq!(peer.receive().unwrap().0, b"good");
+    assert_eq!(rig.reactor.counters().panics, 1);
+}
+
+#[test]
+fn a_panic_while_an_endpoint_is_dropped_is_contained() {
+    struct Grenade;
+    impl Service<u32> for Grenade {
+        fn accept(&mut self, _: &NetAddr) -> Option<Box<dyn StreamHandler<u32>>> {
+            None
+        }
+    }
+    impl Drop for Grenade {
+        fn drop(&mut self) {
+            panic!("dropped");
+        }
+    }
+    let mut rig = Rig::new();
+    let (id, _) = rig.reactor.listen(&at(), Grenade).unwrap();
+    assert!(rig.reactor.remove_endpoint(id));
+    assert_eq!(rig.reactor.counters().panics, 1);
+    assert_eq!(rig.world.open_sockets(), 0);
+}
+
+#[test]
+fn what_a_panic_said_is_escaped_and_cut() {
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let mut rig = Rig::new();
+    let script = script(|_, event| match event {
+        Event::Bytes(bytes) => panic!("{}", String::from_utf8_lossy(bytes)),
+        _ => Ok(0),
+    });
+    let trap = Trap { log: rig.log.clone(), script, told: told.clone(), accepts: Cell::new(0) };
+    rig.reactor.listen(&at(), trap).unwrap();
+    let peer = rig.connect();
+    rig.send(&peer, format!("a\nb{}", "x".repeat(1000)).as_bytes());
+    let told = told.borrow();
+    assert!(told[0].1.starts_with("a\\nbx") && told[0].1.len() < 1000);
+    assert_eq!(logged("the handler panicked: a\\nbx"), 1);
+}

@@ -1,0 +1,286 @@
+//! An orderly end of everything.
+
+use super::*;
+use crate::sim::DatagramPeer;
+use crate::{DatagramContext, DatagramHandler};
+
+fn report(finished: u64, aborted: u64, undelivered_bytes: u64) -> Report {
+    Report { finished, aborted, undelivered_bytes }
+}
+
+#[test]
+fn a_shutdown_tells_everybody_flushes_ends_and_stops() {
+    let (mut rig, first) = Rig::serving(|cx, event| {
+        if *event == Event::Shutdown {
+            cx.write(b"goodbye");
+        }
+        plain(cx, event)
+    });
+    let second = rig.connect();
+    rig.reactor.shutdown(secs(10));
+    rig.settle();
+    assert!(rig.connect().was_reset(), "nobody listens");
+    for peer in [&first, &second] {
+        assert_eq!(peer.receive(), b"goodbye");
+        assert!(ended_well(peer));
+    }
+    assert!(!rig.turn().is_stopped, "they linger");
+    first.finish();
+    second.finish();
+    rig.settle();
+    assert!(rig.turn().is_stopped);
+    assert_eq!(rig.log.of(0), ["open", "shutdown", "closed"]);
+    assert_eq!(rig.reactor.report(), report(2, 0, 0));
+    rig.assert_empty();
+}
+
+#[test]
+fn who_has_connected_by_then_is_accepted_once_more_and_told_once() {
+    let mut rig = Rig::new();
+    rig.serve(|cx, event| {
+        match event {
+            Event::Open => cx.write(b"hello"),
+            Event::Shutdown => cx.write(b" and goodbye"),
+            _ => {}
+        }
+        plain(cx, event)
+    });
+    rig.settle();
+    let peers: Vec<Peer> = (0..3).map(|_| rig.world.connect(at())).collect();
+    rig.reactor.shutdown(secs(10));
+    rig.settle();
+    for (number, peer) in peers.iter().enumerate() {
+        assert_eq!(peer.receive(), b"hello and goodbye");
+        assert!(ended_well(peer));
+        peer.finish();
+        rig.settle();
+        assert_eq!(rig.log.of(number), ["open", "shutdown", "closed"]);
+    }
+    assert!(rig.turn().is_stopped);
+}
+
+#[test]
+fn a_handler_that_stays_is_told_of_the_shutdown_once() {
+    let mut rig = Rig::new();
+    rig.serve(|cx, event| match event {
+        Event::Shutdown => Ok(0),
+        _ => plain(cx, event),
+    });
+    rig.settle();
+    let _queued = rig.world.connect(at());
+    rig.reactor.shutdown(secs(10));
+    rig.settle();
+    rig.reactor.shutdown(secs(5));
+    rig.settle();
+    assert_eq!(rig.log.of(0), ["open", "shutdown"]);
+    rig.pass(secs(5));
+    assert_eq!(rig.log.of(0)[2..], ["shut down before it had finished"]);
+    assert_eq!(rig.reactor.report(), report(0, 1, 0));
+    assert!(rig.turn().is_stopped);
+}
+
+#[test]
+fn what_was_already_read_is_offered_until_it_is_taken_or_declined() {
+    let (mut rig, peer) = Rig::serving(|cx, event| match event {
+        Event::Bytes(bytes) => {
+            cx.pause();
+            cx.write(&bytes[..1]);
+            Ok(if bytes == b"declined" { 0 } else { bytes.len().min(3) })
+        }
+        _ => plain(cx, event),
+    });
+    rig.send(&peer, b"onetwodeclined");
+    assert_eq!(rig.log.of(0), ["open", "bytes onetwodeclined"]);
+    rig.send(&peer, b"never read");
+    rig.reactor.shutdown(secs(10));
+    rig.settle();
+    let seen = ["open", "bytes onetwodeclined", "bytes twodeclined", "bytes declined", "shutdown"];
+    assert_eq!(rig.log.of(0)[..5], seen);
+    assert_eq!(rig.drain(&peer), b"otd");
+    peer.finish();
+    rig.settle();
+    assert_eq!(rig.log.of(0)[5..], ["closed"]);
+    rig.assert_empty();
+}
+
+#[test]
+fn no_more_is_read_once_shutting_down() {
+    let (mut rig, peer) = Rig::serving(|cx, event| match event {
+        Event::Shutdown => Ok(0),
+        Event::Timer(_) => {
+            cx.close();
+            Ok(0)
+        }
+        Event::Message(_) => {
+            cx.pause();
+            cx.resume();
+            assert!(!cx.wants_input());
+            cx.set_timer(1, ms(10));
+            Ok(0)
+        }
+        _ => plain(cx, event),
+    });
+    let id = rig.log.id(0);
+    rig.reactor.shutdown(secs(60));
+    rig.settle();
+    rig.send(&peer, b"late");
+    peer.finish();
+    rig.reactor.handle().send(id, 1).unwrap();
+    rig.pass_ms(20);
+    assert_eq!(rig.log.of(0), ["open", "shutdown", "message(1)", "timer(1)", "closed"]);
+    assert_eq!(rig.reactor.report(), report(1, 0, 0));
+}
+
+#[test]
+fn what_is_not_delivered_when_the_grace_runs_out_is_reported() {
+    let mut rig = Rig::new();
+    rig.serve(echo);
+    let (slow, quick, lingering) = (rig.connect(), rig.connect(), rig.connect());
+    let id = rig.log.id(0);
+    rig.reactor.desk().write_to(id, &[0; 100 * 1024]).unwrap();
+    rig.send(&quick, b"x");
+    rig.reactor.shutdown(secs(3));
+    rig.settle();
+    quick.finish();
+    rig.pass_ms(2_900);
+    assert_eq!(rig.log.of(0), ["open", "shutdown"]);
+    assert_eq!(rig.reactor.report(), report(1, 0, 0));
+    rig.pass_ms(200);
+    assert_eq!(rig.log.of(0)[2..], ["shut down before it had finished"]);
+    assert_eq!(rig.log.of(2), ["open", "shutdown", "closed"], "all of its bytes were taken");
+    assert_eq!(rig.reactor.report(), report(2, 1, 36 * 1024));
+    assert!(slow.was_reset());
+    assert!(ended_well(&lingering));
+    assert!(rig.turn().is_stopped);
+    rig.assert_empty();
+}
+
+#[test]
+fn run_waits_for_the_grace_and_no_longer() {
+    let (mut rig, _peer) = Rig::serving(|cx, event| match event {
+        Event::Shutdown => Ok(0),
+        _ => plain(cx, event),
+    });
+    let start = rig.world.now();
+    rig.reactor.shutdown(secs(7));
+    assert_eq!(rig.reactor.run().unwrap(), report(0, 1, 0));
+    assert_eq!(rig.world.now().since(start), secs(7));
+    assert_eq!(rig.world.stalled_waits(), 0);
+}
+
+#[test]
+fn a_reactor_that_has_stopped_serves_again() {
+    let dropped = Rc::new(());
+    let mut rig = Rig::new();
+    let (log, held, echoing) = (rig.log.clone(), dropped.clone(), script(echo));
+    let service = move |_: &NetAddr| {
+        let _ = &held;
+        log.handler(&echoing)
+    };
+    rig.reactor.listen(&at(), service).unwrap();
+    rig.reactor.shutdown(secs(1));
+    rig.reactor.run().unwrap();
+    assert_eq!(Rc::strong_count(&dropped), 1, "its service is let go");
+    rig.serve(echo);
+    let peer = rig.world.connect(at());
+    peer.send(b"x");
+    peer.finish();
+    rig.reactor.restart();
+    rig.settle();
+    assert_eq!(peer.receive(), b"x");
+    rig.reactor.shutdown(secs(1));
+    rig.reactor.run().unwrap();
+    rig.assert_empty();
+}
+
+#[test]
+fn what_connects_and_what_is_asked_for_meanwhile_ends_with_the_shutdown() {
+    let mut rig = Rig::new();
+    rig.world.hold_connects("10.0.0.9:9".parse::<Address>().unwrap());
+    let elsewhere = || "10.0.0.9:9".parse::<Address>().unwrap();
+    rig.dial(elsewhere(), plain);
+    rig.settle();
+    let log = rig.log.clone();
+    rig.serve(move |cx, event| {
+        if *event == Event::Shutdown {
+            let handler = log.handler(&script(plain));
+            cx.connect(elsewhere(), handler).unwrap();
+        }
+        plain(cx, event)
+    });
+    let peer = rig.connect();
+    rig.reactor.shutdown(secs(60));
+    rig.settle();
+    peer.finish();
+    rig.settle();
+    assert_eq!(rig.log.of(0), ["shut down before it had finished"]);
+    assert_eq!(rig.log.of(2), ["shut down before it had finished"]);
+    assert!(rig.turn().is_stopped);
+    rig.assert_empty();
+}
+
+#[test]
+fn a_datagram_handler_says_goodbye() {
+    struct Polite(NetAddr);
+    impl DatagramHandler<u32> for Polite {
+        fn on_datagram(&mut self, _: &mut DatagramContext<'_, u32>, _: &NetAddr, _: &[u8]) {}
+        fn on_shutdown(&mut self, cx: &mut DatagramContext<'_, u32>) {
+            cx.send_to(&self.0.clone(), b"goodbye");
+        }
+    }
+    let mut rig = Rig::new();
+    let peer: DatagramPeer = rig.world.bind_datagram("10.0.0.2:5000".parse::<Address>().unwrap());
+    let handler = Polite(peer.address().clone());
+    rig.reactor.bind_datagram(&at(), &Default::default(), handler).unwrap();
+    rig.reactor.shutdown(secs(1));
+    rig.reactor.run().unwrap();
+    assert_eq!(peer.receive().unwrap().0, b"goodbye");
+    assert_eq!(rig.world.open_sockets(), 0);
+}
+
+#[test]
+fn a_shutdown_arrives_though_the_mailbox_is_full() {
+    let mut rig = Rig::with(|limits| limits.mailbox = 1);
+    rig.serve(plain);
+    let _peer = rig.connect();
+    let id = rig.log.id(0);
+    rig.reactor.handle().send(id, 1).unwrap();
+    rig.reactor.shutdown(Duration::ZERO);
+    rig.settle();
+    assert!(rig.turn().is_stopped);
+    assert_eq!(rig.log.of(0).last().unwrap(), "shut down before it had finished");
+}
+
+#[test]
+fn answers_to_what_was_read_wait_for_a_slow_reader_rather_than_overflow() {
+    // Each request is answered by more than the high mark; many are left untaken.
+    let mut rig = Rig::with(|limits| {
+        limits.outbox_low_bytes = 100;
+        limits.outbox_high_bytes = 1000;
+        limits.outbox_max_bytes = 5000;
+    });
+    rig.world.set_capacity(1000);
+    rig.serve(|cx, event| match event {
+        Event::Bytes(bytes) => {
+            let mut taken = 0;
+            while taken < bytes.len() && cx.wants_input() {
+                cx.write(&[bytes[taken]; 1001]);
+                taken += 1;
+            }
+            Ok(taken)
+        }
+        _ => plain(cx, event),
+    });
+    let peer = rig.connect();
+    peer.send(b"abcdefghijklmnop");
+    rig.settle();
+    rig.reactor.shutdown(secs(60));
+    let all = rig.drain(&peer);
+    peer.finish();
+    rig.settle();
+    let wanted: Vec<u8> = (b'a'..=b'p').flat_map(|byte| [byte; 1001]).collect();
+    assert_eq!(all.len(), wanted.len());
+    assert_eq!(all, wanted);
+    assert_eq!(rig.log.of(0).last().unwrap(), "closed");
+    assert_eq!(rig.reactor.report(), report(1, 0, 0));
+}
