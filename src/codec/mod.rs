@@ -14,6 +14,7 @@
 //! depend on the bytes of the stream alone, never on how reads happened to cut it.
 
 mod bytes;
+mod cobs;
 mod decimal;
 mod delimited;
 mod excerpt;
@@ -21,11 +22,14 @@ mod fixed;
 mod length;
 mod line;
 mod netstring;
+mod slip;
+mod stuffed;
 #[cfg(test)]
 mod tests;
 mod varint;
 
 pub use bytes::Bytes;
+pub use cobs::{Cobs, CobsError};
 pub use decimal::decimal;
 pub use delimited::{Delimited, DelimitedEncodeError, DelimitedError};
 pub use excerpt::Excerpt;
@@ -33,6 +37,8 @@ pub use fixed::{FixedError, FixedLength};
 pub use length::{ByteOrder, LengthEncodeError, LengthError, LengthPrefixed, Width};
 pub use line::{Ending, Line, LineEncodeError, LineError, Lines};
 pub use netstring::{NetstringError, Netstrings};
+pub use slip::{Slip, SlipEncodeError, SlipError};
+pub use stuffed::{Pieces, Stuffed};
 pub use varint::{VarintError, VarintPrefixed};
 
 /// Finds the frames of one stream, in order.

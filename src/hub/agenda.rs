@@ -75,6 +75,11 @@ impl Timers {
         self.0.iter().map(|timer| timer.1).min()
     }
 
+    /// How many are due.
+    pub(crate) fn count_due(&self, now: Time) -> usize {
+        self.0.iter().filter(|timer| timer.1 <= now).count()
+    }
+
     /// Takes out the one that has been due for longest (of equals, the one set first).
     pub(crate) fn pop_due(&mut self, now: Time) -> Option<u32> {
         let (index, &(tag, deadline)) =

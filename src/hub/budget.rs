@@ -65,19 +65,26 @@ impl Budget {
     /// Whether a connection may be read now. One that may not waits in line.
     #[inline]
     pub(crate) fn admits(&mut self, slot: u32) -> bool {
-        if !self.is_over() {
+        if !self.is_over() || self.has_permit(slot) {
             return true;
         }
-        if *self.permit.get_or_insert(slot) == slot {
+        if self.permit.is_none() && self.starved.is_empty() {
+            self.permit = Some(slot);
             return true;
         }
         self.starved.push_back(slot);
         false
     }
 
-    /// The holder of the permit has been read. It keeps the permit while `is_amid` a message.
-    pub(crate) fn was_read(&mut self, slot: u32, is_amid: bool) {
-        if self.permit == Some(slot) && !is_amid {
+    #[inline]
+    pub(crate) fn has_permit(&self, slot: u32) -> bool {
+        self.permit == Some(slot)
+    }
+
+    /// A connection has no use for the permit, if it has it, any more.
+    #[inline]
+    pub(crate) fn pass_on(&mut self, slot: u32) {
+        if self.has_permit(slot) {
             self.permit = None;
         }
     }
@@ -89,38 +96,29 @@ impl Budget {
             self.permit = None;
             return self.starved.pop_front();
         }
-        if self.permit.is_some() {
-            // Its holder is the only one who may read, even where it waits in line itself.
-            let at = self.starved.iter().position(|&slot| Some(slot) == self.permit)?;
-            return self.starved.remove(at);
+        if self.permit.is_none() {
+            self.permit = self.starved.pop_front();
+            return self.permit;
         }
-        self.permit = self.starved.pop_front();
-        self.permit
+        None // its holder is the only one who may read, and does not wait
     }
 
     /// Whether [`next_admitted`](Budget::next_admitted) has somebody to hand out.
     pub(crate) fn has_admissible(&self) -> bool {
-        if self.starved.is_empty() {
-            return false;
-        }
-        match self.permit {
-            Some(holder) if self.is_over() => self.starved.contains(&holder),
-            _ => true,
-        }
+        !self.starved.is_empty() && (self.permit.is_none() || !self.is_over())
     }
 
-    /// A connection is gone.
-    pub(crate) fn forget(&mut self, slot: u32) {
-        if self.permit == Some(slot) {
-            self.permit = None;
-        }
-        if !self.starved.is_empty() {
-            self.starved.retain(|&waiting| waiting != slot);
-        }
+    /// A connection that waits in line has no use for that any more.
+    pub(crate) fn leave_line(&mut self, slot: u32) {
+        self.starved.retain(|&waiting| waiting != slot);
     }
 
     pub(crate) fn is_starved(&self, slot: u32) -> bool {
         self.starved.contains(&slot)
+    }
+
+    pub(crate) fn holder(&self) -> Option<u32> {
+        self.permit
     }
 }
 
@@ -135,13 +133,19 @@ mod tests {
         assert_eq!(budget.stuck_since(), Some(Time::from_millis(5)));
         assert!(budget.admits(1), "the first gets the permit");
         assert!(!budget.admits(2) && !budget.admits(3));
-        budget.was_read(1, true);
-        assert_eq!(budget.next_admitted(), None, "1 is amid a message");
-        budget.was_read(1, false);
+        assert!(budget.admits(1), "1 is amid a message");
+        assert!(!budget.has_admissible());
+        assert_eq!(budget.next_admitted(), None);
+        budget.pass_on(3);
+        assert_eq!(budget.next_admitted(), None, "3 had nothing to pass on");
+        budget.pass_on(1);
+        assert!(!budget.admits(1), "the others first");
+        assert!(budget.has_admissible());
         assert_eq!(budget.next_admitted(), Some(2));
         assert_eq!(budget.next_admitted(), None, "2 has the permit");
-        budget.forget(2);
-        assert_eq!(budget.next_admitted(), Some(3));
+        budget.leave_line(3);
+        budget.pass_on(2);
+        assert_eq!(budget.next_admitted(), Some(1));
     }
 
     #[test]

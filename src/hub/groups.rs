@@ -22,7 +22,7 @@ pub enum Slow {
     /// It misses this one.
     #[default]
     Skip,
-    /// It is closed, with [`CloseReason::OutputLimit`].
+    /// It ends, with [`CloseReason::OutputLimit`].
     Close,
     /// It is sent more, up to [`outbox_max_bytes`](crate::Limits::outbox_max_bytes).
     Queue,
@@ -147,7 +147,7 @@ impl Hub {
             if !row.takes_writes() || (is_slow && broadcast.slow == Slow::Skip) {
                 receipt.skipped += 1;
             } else if is_slow && broadcast.slow == Slow::Close {
-                self.end(slot, CloseReason::OutputLimit);
+                self.abort(slot, CloseReason::OutputLimit);
                 receipt.closed += 1;
             } else if self.write_shared(slot, shared.clone()).is_ok() {
                 receipt.sent += 1;

@@ -86,7 +86,8 @@ pub struct Limits {
     /// Groups that one connection may be in. Default 64.
     pub groups: usize,
     /// How long a listener rests after the system ran out of descriptors or memory, before it
-    /// tries again; it also tries whenever a connection closes. Default 50 ms.
+    /// tries again; it also tries whenever a connection closes. As long waits who connects to a
+    /// Unix listener whose queue is full. Default 50 ms: short to a person, long to a processor.
     pub accept_retry: Duration,
 }
 

@@ -110,7 +110,6 @@ impl Hub {
     pub(crate) fn remove(&mut self, slot: u32) -> Outbound {
         self.leave_all(slot);
         self.agenda.forget(slot);
-        self.budget.forget(slot);
         let mut row = self.rows.remove(slot as usize);
         if let Some(mut backlog) = row.outbox.take() {
             self.budget.release(backlog.bytes.clear(), self.now);
@@ -231,7 +230,7 @@ impl Hub {
             return Ok(());
         }
         if backlog > self.limits.outbox_max_bytes {
-            self.end(slot, CloseReason::OutputLimit);
+            self.abort(slot, CloseReason::OutputLimit);
             return Err(NotTaken);
         }
         self.change_wants(slot, |row| row.flags.set(Flags::ABOVE_HIGH));
@@ -264,22 +263,43 @@ impl Hub {
 
     // Input is wanted or not.
 
-    /// Changes what decides whether input is wanted. The message clock stands still while it is
-    /// not; once it is again, there may be something to read at once.
+    /// Changes what decides whether input is wanted and read. The message clock stands still
+    /// while it is not; once it is again, there may be something to read at once.
     pub(crate) fn change_wants(&mut self, slot: u32, change: impl FnOnce(&mut Outbound)) {
         let now = self.now;
         let row = &mut self.rows[slot as usize];
-        let wanted = row.wants_input();
+        let was_served = row.is_served();
         change(row);
-        let wants = row.wants_input();
-        if wanted && !wants {
+        if was_served && !row.is_served() {
             row.hold_clock(now);
-        } else if wants && !wanted {
+            self.budget.pass_on(slot);
+        } else if row.is_served() && !was_served {
             row.release_clock(now);
             if let Some(since) = row.clock_since() {
                 self.agenda.by(slot, since + self.limits.message);
             }
             self.mark_runnable(slot);
+        }
+    }
+
+    /// Whether the bytes buffered in the whole reactor allow a connection to be read. One that
+    /// may not be waits in line.
+    #[inline]
+    pub(crate) fn admits(&mut self, slot: u32) -> bool {
+        if self.budget.admits(slot) {
+            return true;
+        }
+        self.change_wants(slot, |row| row.flags.set(Flags::STARVED));
+        false
+    }
+
+    /// Lets those in line whose turn has come be read.
+    pub(crate) fn admit_starved(&mut self) {
+        while let Some(slot) = self.budget.next_admitted() {
+            self.change_wants(slot, |row| row.flags.clear(Flags::STARVED));
+            if !self.rows[slot as usize].flags.has(Flags::RUNNABLE) {
+                self.budget.pass_on(slot); // its input is not wanted any more
+            }
         }
     }
 
@@ -342,10 +362,13 @@ impl Hub {
         self.enter(slot, Phase::Closed);
     }
 
-    /// As [`end`](Hub::end), and the peer is told by a reset.
+    /// As [`end`](Hub::end), and the peer is told by a reset: what it got must not look whole.
     pub(crate) fn abort(&mut self, slot: u32, reason: CloseReason) {
-        self.rows[slot as usize].flags.set(Flags::RESET);
-        self.end(slot, reason);
+        let row = &mut self.rows[slot as usize];
+        if row.phase != Phase::Closed {
+            row.flags.set(Flags::RESET);
+            self.end(slot, reason);
+        }
     }
 
     fn set_reason(&mut self, slot: u32, reason: CloseReason) {
@@ -367,7 +390,13 @@ impl Hub {
         if phase > Phase::Open {
             row.stop_clock();
             row.flags.clear(Flags::ABOVE_HIGH.with(Flags::PAUSED));
+            if row.flags.has(Flags::STARVED) {
+                row.flags.clear(Flags::STARVED);
+                self.budget.leave_line(slot);
+            }
+            self.budget.pass_on(slot);
         }
+        let row = &mut self.rows[slot as usize];
         if phase == Phase::Closed && row.flags.insert(Flags::ENDED) {
             self.ended.push(slot);
         }
@@ -382,7 +411,7 @@ impl Hub {
         let row = &mut self.rows[slot as usize];
         let has_input = row.flags.has(Flags::READABLE.with(Flags::OFFER_REST))
             || (row.flags.has(Flags::EOF_SEEN) && !row.flags.has(Flags::EOF_TOLD));
-        if has_input && row.wants_read() && row.flags.insert(Flags::RUNNABLE) {
+        if has_input && row.is_to_be_read() && row.flags.insert(Flags::RUNNABLE) {
             self.runnable.push(slot);
         }
     }
@@ -430,12 +459,12 @@ impl Hub {
             let flags = row.flags;
             debug_assert!(!flags.has(Flags::ENDED) || self.ended.contains(&slot));
             debug_assert!(!flags.has(Flags::DIRTY) || self.dirty.contains(&slot));
-            debug_assert!(
-                !flags.has(Flags::RUNNABLE)
-                    || self.runnable.contains(&slot)
-                    || self.budget.is_starved(slot)
-            );
+            debug_assert!(!flags.has(Flags::RUNNABLE) || self.runnable.contains(&slot));
+            debug_assert_eq!(flags.has(Flags::STARVED), self.budget.is_starved(slot));
             charged += row.outbox_len();
+        }
+        if let Some(holder) = self.budget.holder() {
+            assert!(self.rows[holder as usize].wants_input(), "a permit that nobody uses");
         }
         assert!(self.stage.is_empty(), "what a callback wrote has left before the next one");
         assert!(charged == 0 || self.budget.used() > 0, "queued bytes are charged");

@@ -104,10 +104,16 @@ impl Outbound {
         self.phase == Phase::Open && self.flags.0 & DECIDING.0 == Flags::READABLE.0
     }
 
-    /// Whether there is anything to read for: input that is wanted, or to be discarded.
+    /// Whether input is wanted, and the reactor has room for it.
     #[inline]
-    pub(crate) fn wants_read(&self) -> bool {
-        self.wants_input() || self.phase == Phase::Lingering
+    pub(crate) fn is_served(&self) -> bool {
+        self.wants_input() && !self.flags.has(Flags::STARVED)
+    }
+
+    /// Whether there is anything to read for: input that is served, or to be discarded.
+    #[inline]
+    pub(crate) fn is_to_be_read(&self) -> bool {
+        self.is_served() || self.phase == Phase::Lingering
     }
 
     pub(crate) fn extras(&mut self) -> &mut Extras {
@@ -154,7 +160,7 @@ pub(crate) struct MessageClock(u64);
 impl Outbound {
     /// Starts the clock anew: a message has begun, or some of it was taken.
     pub(crate) fn start_clock(&mut self, now: Time) {
-        if self.wants_input() {
+        if self.is_served() {
             self.flags.set(Flags::CLOCK_RUNS);
             self.flags.clear(Flags::CLOCK_HELD);
             self.clock = MessageClock(now.as_nanos());
@@ -170,7 +176,7 @@ impl Outbound {
         self.flags.clear(Flags::CLOCK_RUNS.with(Flags::CLOCK_HELD));
     }
 
-    /// Input has become unwanted.
+    /// Input has become unwanted, or has to wait.
     pub(super) fn hold_clock(&mut self, now: Time) {
         if self.flags.has(Flags::CLOCK_RUNS) {
             self.flags.clear(Flags::CLOCK_RUNS);
@@ -179,7 +185,7 @@ impl Outbound {
         }
     }
 
-    /// Input is wanted again.
+    /// Input is served again.
     pub(super) fn release_clock(&mut self, now: Time) {
         if self.flags.has(Flags::CLOCK_HELD) {
             self.flags.clear(Flags::CLOCK_HELD);
@@ -262,12 +268,14 @@ impl Flags {
     pub(crate) const CLOCK_HELD: Flags = Flags(1 << 17);
     /// The reactor is shutting down: no more is read.
     pub(crate) const DEAF: Flags = Flags(1 << 21);
-    /// On the list of those to be read, or waiting for the budget to be read.
+    /// On the list of those to be read.
     pub(crate) const RUNNABLE: Flags = Flags(1 << 18);
     /// On the list of those to be written.
     pub(crate) const DIRTY: Flags = Flags(1 << 19);
     /// On the list of those to be freed.
     pub(crate) const ENDED: Flags = Flags(1 << 20);
+    /// In line to be read, once the reactor holds fewer bytes.
+    pub(crate) const STARVED: Flags = Flags(1 << 22);
 
     pub(crate) const fn with(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)

@@ -199,7 +199,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let slot = self.insert(stream, handler, &peer, endpoint.number());
         if let Err(error) = self.register(slot) {
             log::warn!("{}: cannot watch it, closed: {error}", self.desk.hub.id(slot));
-            drop(self.remove(slot));
+            self.free(slot);
             return;
         }
         self.open(slot);

@@ -8,7 +8,7 @@ use super::Reactor;
 use crate::base::address::{Address, NetAddr};
 use crate::handler::Outgoing;
 use crate::hub::Phase;
-use crate::hub::outbound::Peer;
+use crate::hub::outbound::{Flags, Peer};
 use crate::hub::reason::CloseReason;
 use crate::sys::errors::StreamError;
 use crate::sys::{Platform, StreamOptions};
@@ -21,7 +21,13 @@ struct Attempt {
     /// Addresses to try after the current one, last first.
     others: Vec<SocketAddr>,
     options: StreamOptions,
+    /// An address that was busy, to be tried again in a moment.
+    again: Option<Address>,
 }
+
+/// What edges have told of a socket that is tried.
+const SEEN: Flags =
+    Flags::READABLE.with(Flags::WRITABLE).with(Flags::READ_TO_THE_END).with(Flags::ERROR);
 
 impl Attempts {
     pub(super) fn forget(&mut self, slot: u32) {
@@ -47,7 +53,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 self.desk.hub.end(slot, CloseReason::Shutdown);
                 continue;
             }
-            self.attempts.0.insert(slot, Attempt { others: Vec::new(), options: to.options });
+            let attempt = Attempt { others: Vec::new(), options: to.options, again: None };
+            self.attempts.0.insert(slot, attempt);
             match to.to {
                 Address::Host { name, port } => {
                     if let Err(error) = self.platform.look_up(id, &name, port) {
@@ -92,6 +99,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         if let Some(former) = self.sources[slot as usize].take() {
             self.platform.close(former);
         }
+        // What edges told was about the former.
+        self.desk.hub.row(slot).flags.clear(SEEN);
         let Some(Attempt { options, .. }) = self.attempts.0.get(&slot) else { return };
         log::trace!("{}: connecting to {address}", self.desk.hub.id(slot));
         match self.platform.connect(address, options) {
@@ -101,19 +110,35 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                     self.desk.hub.end(slot, CloseReason::ConnectFailed(error));
                 }
             }
+            // The queue of a Unix listener is full, and no edge will tell when it is not.
+            Err(error) if StreamError::of(&error) == StreamError::WouldBlock => {
+                let hub = &mut self.desk.hub;
+                hub.agenda.by(slot, hub.now + hub.limits.accept_retry);
+                if let Some(attempt) = self.attempts.0.get_mut(&slot) {
+                    attempt.again = Some(address.clone());
+                }
+            }
             Err(error) => self.attempt_next(slot, error),
+        }
+    }
+
+    /// Tries again what could only be waited for.
+    pub(super) fn attempt_again(&mut self, slot: u32) {
+        let attempt = self.attempts.0.get_mut(&slot);
+        if let Some(address) = attempt.and_then(|attempt| attempt.again.take()) {
+            self.attempt(slot, &address);
         }
     }
 
     /// An edge came for a connection that is not made yet.
     pub(super) fn check_connecting(&mut self, slot: u32) {
-        let Some(source) = self.sources[slot as usize].as_mut() else { return };
+        let source = self.sources.get_mut(slot as usize).and_then(Option::as_mut);
+        let Some(source) = source else { return }; // asked for in this turn, or being looked up
         match self.platform.connected(source) {
             Ok(peer) => self.complete(slot, &peer),
             Err(error) => match StreamError::of(&error) {
                 StreamError::WouldBlock => {
-                    let row = self.desk.hub.row(slot);
-                    row.flags.clear(crate::hub::outbound::Flags::WRITABLE);
+                    self.desk.hub.row(slot).flags.clear(Flags::WRITABLE.with(Flags::ERROR));
                 }
                 StreamError::Interrupted => self.desk.hub.mark_dirty(slot),
                 StreamError::Reset | StreamError::Ended => self.attempt_next(slot, error),

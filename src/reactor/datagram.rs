@@ -39,7 +39,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let counters = &mut self.desk.hub.counters;
         match self.platform.receive(&mut socketed.socket, &mut self.scratch) {
             // What claims to come from ourselves would be answered for ever.
-            Ok(received) if received.truncated || received.from == socketed.local => {
+            Ok(received) if received.truncated || is_own(&received.from, &socketed.local) => {
                 log::trace!("{id}: dropped a datagram of {} from {}", received.len, received.from);
                 counters.datagrams_dropped += 1;
                 true
@@ -124,5 +124,17 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             queue.pop();
         }
         debug_assert!(queue.is_empty());
+    }
+}
+
+/// Whether a datagram claims to come from the very socket that received it. One that is bound to
+/// all interfaces meets itself on the loopback; what claims to come from another interface of
+/// ours, but from outside, systems drop as martian (RFC 1812, section 5.3.7).
+fn is_own(from: &NetAddr, local: &NetAddr) -> bool {
+    match (from.inet(), local.inet()) {
+        (Some(from), Some(local)) if local.ip().is_unspecified() => {
+            from.port() == local.port() && from.ip().to_canonical().is_loopback()
+        }
+        _ => from == local,
     }
 }

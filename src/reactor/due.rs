@@ -35,6 +35,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let now = hub.now;
         match overdue(&hub.rows[slot as usize], &hub.limits, now) {
             Some(deadline) => self.time_out(slot, deadline),
+            None if hub.rows[slot as usize].phase == Phase::Connecting => self.attempt_again(slot),
             None => self.fire_timers(slot),
         }
         let hub = &mut self.desk.hub;
@@ -57,8 +58,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Calls `on_timer` for what is due. A timer that a callback sets anew comes next turn at the
     /// earliest, so that one of no duration does not hold the loop.
     fn fire_timers(&mut self, slot: u32) {
-        for _ in 0..self.desk.hub.limits.timers {
-            let now = self.desk.hub.now;
+        let now = self.desk.hub.now;
+        let extras = self.desk.hub.row(slot).extras.as_ref();
+        for _ in 0..extras.map_or(0, |extras| extras.timers.count_due(now)) {
             let row = self.desk.hub.row(slot);
             if row.phase != Phase::Open {
                 return;

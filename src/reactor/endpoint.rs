@@ -103,8 +103,21 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         if endpoint.is_ready {
             self.ready_endpoints.retain(|&ready| ready != slot);
         }
-        endpoint.close(&mut self.platform);
+        // Its handler is dropped there, which is code that is not ours.
+        let platform = &mut self.platform;
+        if let Err(message) = unwound(|| endpoint.close(platform)) {
+            self.desk.hub.counters.panics += 1;
+            log::error!("{id}: the handler panicked while it was dropped: {message}");
+        }
         true
+    }
+
+    /// Closes all endpoints, with what [`close_endpoints`](Reactor::close_endpoints) left.
+    pub(super) fn remove_endpoints(&mut self) {
+        let ids: Vec<EndpointId> = self.endpoints.iter().map(|(_, endpoint)| endpoint.id).collect();
+        for id in ids {
+            self.close_endpoint(id);
+        }
     }
 
     /// Closes all endpoints; datagram handlers are told first.
@@ -117,6 +130,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 self.close_endpoint(id);
             } else if let Kind::Listener(listening) = &mut self.endpoints[slot as usize].kind {
                 // The service stays: others may yet hand over what they have accepted.
+                listening.rests_until = None;
                 if let Some(listener) = listening.socket.take() {
                     self.platform.close_listener(listener);
                 }
@@ -157,7 +171,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// A deadline of an endpoint has come.
     pub(super) fn fire_endpoint(&mut self, slot: u32) {
         let now = self.desk.hub.now;
-        for _ in 0..self.desk.hub.limits.timers {
+        let due_count = self.endpoints.get(slot as usize).map_or(0, |it| it.timers.count_due(now));
+        for _ in 0..due_count {
             let Some(endpoint) = self.endpoints.get_mut(slot as usize) else { return };
             let Some(tag) = endpoint.timers.pop_due(now) else { break };
             match endpoint.kind {

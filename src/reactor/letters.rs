@@ -1,5 +1,7 @@
 //! Step 6: what other threads have sent.
 
+use std::collections::BTreeMap;
+
 use super::Reactor;
 use super::call::Answers;
 use super::endpoint::Kind;
@@ -8,6 +10,40 @@ use crate::base::id::{ConnId, EndpointId};
 use crate::handler::handle::Letter;
 use crate::hub::Phase;
 use crate::sys::Platform;
+
+/// Messages for outgoing connections that are not made yet.
+pub(super) struct EarlyLetters<M> {
+    by_id: BTreeMap<ConnId, Vec<M>>,
+    /// How many there are together.
+    count: usize,
+}
+
+impl<M> EarlyLetters<M> {
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    fn push(&mut self, id: ConnId, message: M) {
+        self.by_id.entry(id).or_default().push(message);
+        self.count += 1;
+    }
+
+    /// Takes out what is for one connection.
+    pub(super) fn take(&mut self, id: ConnId) -> Vec<M> {
+        if self.count == 0 {
+            return Vec::new();
+        }
+        let messages = self.by_id.remove(&id).unwrap_or_default();
+        self.count -= messages.len();
+        messages
+    }
+}
+
+impl<M> Default for EarlyLetters<M> {
+    fn default() -> EarlyLetters<M> {
+        EarlyLetters { by_id: BTreeMap::new(), count: 0 }
+    }
+}
 
 impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Works off the mailbox as it stands; what comes meanwhile waits for the next turn.
@@ -67,32 +103,18 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             }
             // `on_open` comes first: the message waits for it.
             Phase::Connecting if self.early_letters.len() < self.desk.hub.limits.mailbox => {
-                self.early_letters.push((id, message));
+                self.early_letters.push(id, message);
             }
             _ => log::trace!("{id}: a message came too late"),
         }
     }
 
-    /// Delivers what came before a connection was made; what is for others, or came for one that
-    /// was not made, is kept or dropped.
+    /// Delivers what came before a connection was made.
     pub(super) fn deliver_early(&mut self, slot: u32) {
-        if self.early_letters.is_empty() {
-            return;
+        let id = self.desk.hub.id(slot);
+        for message in self.early_letters.take(id) {
+            self.deliver_message(id, message);
         }
-        for (id, message) in std::mem::take(&mut self.early_letters) {
-            let is_waiting = self.desk.hub.resolve(id).is_ok_and(|other| other != slot);
-            if is_waiting {
-                self.early_letters.push((id, message));
-            } else {
-                self.deliver_message(id, message);
-            }
-        }
-    }
-
-    /// Forgets what waits for connections that were never made.
-    pub(super) fn drop_late_letters(&mut self) {
-        let hub = &self.desk.hub;
-        self.early_letters.retain(|(id, _)| hub.resolve(*id).is_ok());
     }
 
     fn deliver_notice(&mut self, id: EndpointId, message: M) {

@@ -35,6 +35,7 @@ use slab::Slab;
 
 use self::connect::Attempts;
 use self::endpoint::Endpoint;
+use self::letters::EarlyLetters;
 pub use self::place::Placement;
 pub(crate) use self::place::{Neighbours, Spread};
 use self::shutdown::Stage as ShutdownStage;
@@ -98,7 +99,7 @@ pub struct Reactor<M: 'static = (), P: Platform = Os> {
     neighbours: Option<Neighbours<P::Stream>>,
     attempts: Attempts,
     /// Messages for outgoing connections that are not made yet.
-    early_letters: Vec<(ConnId, M)>,
+    early_letters: EarlyLetters<M>,
 
     /// What was just read. There is one such buffer for all connections.
     scratch: Box<[u8]>,
@@ -187,7 +188,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             endpoint_agenda: Agenda::default(),
             neighbours,
             attempts: Attempts::default(),
-            early_letters: Vec::new(),
+            early_letters: EarlyLetters::default(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             spare_carry: None,
             shutdown: ShutdownStage::Running,
@@ -293,7 +294,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
         if ready.has(INPUT) {
             row.flags.set(Flags::READABLE);
-            if row.wants_read() && row.flags.insert(Flags::RUNNABLE) {
+            if row.is_to_be_read() && row.flags.insert(Flags::RUNNABLE) {
                 hub.runnable.push(slot);
             }
         }
@@ -395,7 +396,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             let waits = self.desk.outgoing.iter().any(|asked| asked.id.slot() as usize == slot);
             assert!(inbound.is_some() || waits, "a row without a handler");
             assert!(
-                source.is_some() || row.phase == Phase::Connecting || waits,
+                source.is_some() || row.phase != Phase::Open || waits,
                 "a row without a socket"
             );
             if let Some(rest) = inbound.and_then(|inbound| inbound.rest.as_ref()) {
@@ -499,6 +500,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         fd: impl Into<OwnedFd>,
         handler: impl StreamHandler<M>,
     ) -> io::Result<ConnId> {
+        self.desk(); // what may be long ago is brought up to date
         self.adopt_boxed(fd.into(), Box::new(handler))
     }
 
@@ -511,11 +513,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, AtLimit));
         }
         let stream = self.platform.adopt_stream(fd)?;
-        self.desk.hub.now = self.platform.now();
         self.desk.handle.count_opened(self.desk.hub.reactor);
         let slot = self.insert(stream, handler, &NetAddr::Unnamed, NO_ENDPOINT);
         if let Err(error) = self.register(slot) {
-            drop(self.remove(slot));
+            self.free(slot);
             return Err(error);
         }
         let stream = self.sources[slot as usize].as_mut().expect("it was inserted");

@@ -12,9 +12,7 @@ use crate::sys::errors::StreamError;
 impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Gives everybody on the list one turn at reading, each within its budget.
     pub(super) fn read_runnable(&mut self) {
-        while let Some(slot) = self.desk.hub.budget.next_admitted() {
-            self.desk.hub.runnable.push(slot);
-        }
+        self.desk.hub.admit_starved();
         let mut slots = std::mem::take(&mut self.slots);
         std::mem::swap(&mut slots, &mut self.desk.hub.runnable);
         for &slot in &slots {
@@ -36,17 +34,16 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// One connection's turn, where the bytes buffered in the whole reactor allow it.
     fn read_within_budget(&mut self, slot: u32) {
-        let hub = &mut self.desk.hub;
-        if !hub.budget.admits(slot) {
-            hub.row(slot).flags.set(Flags::RUNNABLE); // it waits in line there
+        if !self.desk.hub.admits(slot) {
             return;
         }
         self.read(slot);
-        if self.desk.hub.budget.is_over() {
-            let has_rest = self.has_rest(slot);
-            let hub = &mut self.desk.hub;
-            let is_amid = has_rest && hub.row(slot).wants_input();
-            hub.budget.was_read(slot, is_amid);
+        // The one who may read on does so until its message is whole.
+        if self.desk.hub.budget.has_permit(slot) {
+            let is_amid = self.has_rest(slot) && self.desk.hub.row(slot).wants_input();
+            if !is_amid {
+                self.desk.hub.budget.pass_on(slot);
+            }
         }
     }
 

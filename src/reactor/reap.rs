@@ -10,29 +10,35 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         std::mem::swap(&mut self.slots, &mut self.desk.hub.ended);
         for index in 0..self.slots.len() {
             let slot = self.slots[index];
+            if self.inbounds.get(slot as usize).is_none_or(Option::is_none) {
+                self.desk.hub.ended.push(slot); // `start_outgoing` will bring its handler
+                continue;
+            }
             let reason = self.desk.hub.row(slot).take_reason();
             log::trace!("{}: {reason}", self.desk.hub.id(slot));
-            if self.inbounds.get(slot as usize).is_some_and(Option::is_some) {
-                self.call(slot, Answers::Later, |handler, cx| {
-                    handler.on_close(cx, &reason);
-                    Ok(())
-                });
-            }
+            self.call(slot, Answers::Later, |handler, cx| {
+                handler.on_close(cx, &reason);
+                Ok(())
+            });
             self.count_end(slot, &reason);
             self.attempts.forget(slot);
-            if let Some(handler) = self.remove(slot) {
-                // Even dropping a handler is code that is not ours.
-                if let Err(message) = unwound(|| drop(handler)) {
-                    self.desk.hub.counters.panics += 1;
-                    log::error!("a handler panicked while it was dropped: {message}");
-                }
-            }
+            self.early_letters.take(self.desk.hub.id(slot));
+            self.free(slot);
         }
         if !self.slots.is_empty() {
             self.slots.clear();
             self.retry_accept();
-            self.drop_late_letters();
             self.shrink();
+        }
+    }
+
+    /// Lets the place of a connection come free, and drops its handler.
+    pub(super) fn free(&mut self, slot: u32) {
+        let handler = self.remove(slot);
+        // Even this is code that is not ours.
+        if let Err(message) = unwound(|| drop(handler)) {
+            self.desk.hub.counters.panics += 1;
+            log::error!("a handler panicked while it was dropped: {message}");
         }
     }
 }

@@ -81,15 +81,36 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.close_endpoints();
     }
 
-    /// Tells one connection of the shutdown: no more is read, and what was read is offered.
+    /// Has one connection finish: what was read is offered, and its handler told.
     pub(super) fn retire(&mut self, slot: u32) {
-        let row = self.desk.hub.row(slot);
-        if row.phase == Phase::Connecting {
+        if self.desk.hub.row(slot).phase == Phase::Connecting {
             self.desk.hub.end(slot, CloseReason::Shutdown);
-            return;
+        } else if self.is_retiring(slot) {
+            self.conclude(slot);
         }
-        if row.phase == Phase::Open {
-            self.offer_all(slot);
+    }
+
+    /// Whether a connection is yet to be told of the shutdown.
+    pub(super) fn is_retiring(&mut self, slot: u32) -> bool {
+        let row = self.desk.hub.row(slot);
+        row.phase == Phase::Open && !row.flags.has(Flags::DEAF) && !self.shutdown.is_running()
+    }
+
+    /// Offers what was already read until it is taken or declined, even to one that had paused,
+    /// and tells the handler. Where the outbox holds too much for more answers, that waits until
+    /// it has drained; nothing is read meanwhile.
+    pub(super) fn conclude(&mut self, slot: u32) {
+        while self.desk.hub.row(slot).flags.has(Flags::OFFER_REST) {
+            self.desk.hub.change_wants(slot, |row| row.flags.clear(Flags::PAUSED));
+            if !self.desk.hub.row(slot).wants_input() {
+                return; // `relieve` goes on
+            }
+            self.desk.hub.row(slot).flags.clear(Flags::OFFER_REST);
+            let before = self.rest_len(slot);
+            self.offer_rest(slot);
+            if self.rest_len(slot) == before {
+                break;
+            }
         }
         self.desk.hub.change_wants(slot, |row| row.flags.set(Flags::DEAF));
         if self.desk.hub.row(slot).phase == Phase::Open {
@@ -97,21 +118,14 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
-    /// Offers what was already read until it is taken or declined, even to one that had paused.
-    fn offer_all(&mut self, slot: u32) {
-        while self.desk.hub.row(slot).flags.has(Flags::OFFER_REST) {
-            self.desk.hub.row(slot).flags.clear(Flags::OFFER_REST);
-            let before = self.rest_len(slot);
-            self.offer_rest(slot);
-            if self.rest_len(slot) == before || self.desk.hub.row(slot).phase != Phase::Open {
-                return;
-            }
-        }
-    }
-
+    /// The time to finish has run out. Of those that linger, all was delivered.
     fn abort_all(&mut self) {
         for slot in self.all_slots() {
-            self.desk.hub.abort(slot, CloseReason::Shutdown);
+            if self.desk.hub.row(slot).phase == Phase::Lingering {
+                self.desk.hub.end(slot, CloseReason::Shutdown);
+            } else {
+                self.desk.hub.abort(slot, CloseReason::Shutdown);
+            }
         }
     }
 
@@ -140,6 +154,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             && self.desk.hub.rows.is_empty()
             && !self.has_admissible()
         {
+            self.remove_endpoints();
             log::info!("stopped: {}", self.report);
             self.shutdown = Stage::Stopped;
         }

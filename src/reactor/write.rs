@@ -98,6 +98,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             match row.phase {
                 Phase::Connecting => self.check_connecting(slot),
                 Phase::Open | Phase::Flushing | Phase::Lingering => {
+                    if row.phase == Phase::Flushing {
+                        self.drop_rest(slot); // it will not be offered any more
+                    }
+                    let row = self.desk.hub.row(slot);
                     if row.flags.has(Flags::ERROR) {
                         self.check_error(slot);
                     }
@@ -116,13 +120,17 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let hub = &mut self.desk.hub;
         let row = hub.row(slot);
         row.flags.clear(Flags::ERROR);
-        if row.wants_read() && row.flags.has(Flags::READABLE) {
+        if row.is_to_be_read() && row.flags.has(Flags::READABLE) {
             return;
         }
         let Some(source) = self.sources[slot as usize].as_mut() else { return };
         if let Err(error) = self.platform.connected(source) {
             match StreamError::of(&error) {
-                StreamError::WouldBlock | StreamError::Interrupted => {}
+                StreamError::WouldBlock => {}
+                StreamError::Interrupted => {
+                    hub.row(slot).flags.set(Flags::ERROR);
+                    hub.mark_dirty(slot);
+                }
                 StreamError::Reset => hub.end(slot, CloseReason::Reset),
                 StreamError::Ended => hub.end(slot, CloseReason::Failed(error)),
             }
@@ -216,11 +224,16 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 continue;
             }
             row.flags.clear(Flags::DRAINED);
-            if row.phase != Phase::Open {
+            // It may have been written to since, and then drains once more.
+            if row.phase != Phase::Open || row.outbox_len() > self.desk.hub.limits.outbox_low_bytes
+            {
                 continue;
             }
             self.desk.hub.change_wants(slot, |row| row.flags.clear(Flags::ABOVE_HIGH));
             self.call(slot, Answers::AtOnce, |handler, cx| handler.on_drain(cx));
+            if self.is_retiring(slot) {
+                self.conclude(slot);
+            }
         }
         self.slots.clear();
     }

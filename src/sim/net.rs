@@ -168,7 +168,8 @@ impl Net {
     }
 
     pub(super) fn send(&mut self, id: usize, payload: &[u8], to: &NetAddr) -> Result<(), Errno> {
-        if payload.len() > DATAGRAM_BYTES_MAX {
+        let bytes_max = if to.inet().is_some() { DATAGRAM_BYTES_MAX } else { UNIX_BYTES_MAX };
+        if payload.len() > bytes_max {
             return Err(libc::EMSGSIZE);
         }
         let from = seen_from(&self.datagram_mut(id).local, to);
@@ -359,3 +360,5 @@ const BACKLOG_MAX: usize = 4096;
 const DATAGRAMS_MAX: usize = 256;
 /// What fits behind an IPv4 and a UDP header: 65535 - 20 - 8.
 const DATAGRAM_BYTES_MAX: usize = 65_507;
+/// What fits into a Unix socket's send buffer (net.core.wmem_default).
+const UNIX_BYTES_MAX: usize = 212_992;

@@ -149,7 +149,7 @@ impl DatagramPeer {
     /// Sends a datagram; it is lost where nobody is bound, or that socket's queue is full.
     ///
     /// # Panics
-    /// It is longer than a datagram can be: 65,507 bytes.
+    /// It is longer than a datagram can be: 65,507 bytes, or 212,992 to a Unix socket.
     pub fn send_to(&self, payload: &[u8], to: &NetAddr) {
         let outcome = self.world.with(|state| state.net.send(self.id, payload, to));
         outcome.expect("only the length can be wrong");

@@ -246,7 +246,7 @@ fn asking_whether_it_is_made_may_be_interrupted_or_too_early() {
 #[test]
 fn a_unix_listener_whose_queue_is_full_is_tried_again() {
     let mut rig = Rig::new();
-    let path: Address = "/run/app.sock".parse().unwrap();
+    let path: Address = "unix:/run/app.sock".parse().unwrap();
     let listener = rig.world.listen(path.clone());
     rig.world.hold_connects(path.clone());
     rig.dial(path.clone(), plain);

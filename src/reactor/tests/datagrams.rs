@@ -82,7 +82,7 @@ fn a_reply_larger_than_its_request_is_refused() {
 #[test]
 fn a_truncated_datagram_is_dropped_and_counted() {
     let mut rig = Rig::new();
-    let path: Address = "/run/log.sock".parse().unwrap();
+    let path: Address = "unix:/run/log.sock".parse().unwrap();
     let shown = Rc::new(RefCell::new(Vec::new()));
     let noted = shown.clone();
     let handler = move |_: &mut DatagramContext<'_, u32>, _: &NetAddr, payload: &[u8]| {
@@ -90,7 +90,7 @@ fn a_truncated_datagram_is_dropped_and_counted() {
     };
     let (_, local) =
         rig.reactor.bind_datagram(&path, &DatagramOptions::default(), handler).unwrap();
-    let peer = client(&rig, "/run/client.sock");
+    let peer = client(&rig, "unix:/run/client.sock");
     for len in [100, SCRATCH_BYTES + 1, SCRATCH_BYTES, 5] {
         peer.send_to(&vec![0; len], &local);
     }

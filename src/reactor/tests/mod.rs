@@ -7,6 +7,7 @@ mod accepting;
 mod broadcast;
 mod budget;
 mod clocks;
+mod chaos;
 mod closing;
 mod connecting;
 mod datagrams;
@@ -253,10 +254,13 @@ impl Rig {
 
     /// Turns until there is nothing to do at this moment.
     fn settle(&mut self) {
+        let mut quiet_turns = 0;
         for _ in 0..10_000 {
             let turn = self.turn();
-            if turn.edges == 0 && !turn.has_work {
-                return;
+            let is_quiet = turn.edges == 0 && !turn.has_work;
+            quiet_turns = if is_quiet { quiet_turns + 1 } else { 0 };
+            if quiet_turns == 3 {
+                return; // what the first had started (a look-up, a connection) came to nothing
             }
         }
         panic!("it spins");

@@ -11,13 +11,15 @@ fn above_the_high_mark_input_stops_and_below_the_low_one_it_flows_again() {
         limits.outbox_high_bytes = 20 * KIB;
     });
     rig.world.set_capacity(KIB);
-    rig.serve(echo);
+    rig.serve(plain);
     let peer = rig.connect();
     let id = rig.log.id(0);
-    rig.reactor.desk().write_to(id, &[0; 21 * KIB]).unwrap();
+    rig.reactor.desk().write_to(id, &[0; 20 * KIB]).unwrap();
+    rig.settle();
+    rig.reactor.desk().write_to(id, &[0; KIB]).unwrap();
     rig.send(&peer, b"held");
     assert_eq!(rig.log.of(0), ["open", "bytes held"], "20 KiB wait: that is not above the mark");
-    rig.reactor.desk().write_to(id, &[0; KIB]).unwrap();
+    rig.reactor.desk().write_to(id, &[0; 1]).unwrap();
     rig.send(&peer, b"more");
     assert_eq!(rig.log.of(0).len(), 2);
     while rig.reactor.desk().backlog_of(id).unwrap() > 10 * KIB {

@@ -71,6 +71,7 @@ fn a_panic_in_any_callback_ends_that_connection_only() {
         }
         rig.settle();
         assert_eq!(good.receive(), b"hello", "the neighbour goes on");
+        let _ = bad.receive();
         bad.finish();
         good.finish();
         rig.settle();

@@ -239,6 +239,22 @@ fn a_datagram_handler_says_goodbye() {
 }
 
 #[test]
+fn a_listener_that_rests_does_not_keep_a_shutdown_busy() {
+    let (mut rig, _peer) = Rig::serving(|cx, event| match event {
+        Event::Shutdown => Ok(0),
+        _ => plain(cx, event),
+    });
+    rig.world.fail_next(Call::Accept, libc::EMFILE);
+    let _second = rig.connect();
+    rig.world.fail_next(Call::Accept, libc::EMFILE);
+    rig.reactor.shutdown(secs(10));
+    rig.settle();
+    let waits = rig.world.waits();
+    rig.reactor.run().unwrap();
+    assert!(rig.world.waits() - waits < 5);
+}
+
+#[test]
 fn a_shutdown_arrives_though_the_mailbox_is_full() {
     let mut rig = Rig::with(|limits| limits.mailbox = 1);
     rig.serve(plain);

@@ -1,0 +1,151 @@
+//! Datagrams over real sockets: each one is its own, whatever its size.
+
+mod common;
+
+use std::net::UdpSocket;
+use std::os::unix::net::UnixDatagram;
+
+use common::*;
+use socket2::{Domain, SockAddr, Socket, Type};
+use tidemill::protocols::{DatagramEcho, Echo};
+use tidemill::{Address, DatagramContext, NetAddr, Server};
+
+/// The most that fits into a datagram over IPv4: 65,535 less the headers of IP and UDP.
+const LARGEST: usize = 65_507;
+
+fn udp_client(to: std::net::SocketAddr) -> UdpSocket {
+    let from = if to.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" };
+    let socket = UdpSocket::bind(from).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.connect(to).unwrap();
+    socket
+}
+
+fn exchange_datagram(socket: &UdpSocket, payload: &[u8]) {
+    assert_eq!(socket.send(payload).unwrap(), payload.len());
+    let mut answer = vec![0; LARGEST + 1];
+    let len = again(|| socket.recv(&mut answer)).unwrap();
+    assert!(answer[..len] == *payload, "{} bytes became {len}", payload.len());
+}
+
+#[test]
+fn the_empty_and_the_largest_datagram_are_answered_whole() {
+    let server = start(Server::builder().datagram(any(), DatagramEcho));
+    let client = udp_client(inet(&server, 0));
+    let largest: Vec<u8> = (0..LARGEST).map(|index| (index % 251) as u8).collect();
+    for payload in [&b""[..], b"x", &largest, b"", &largest[..1472], &largest[1..]] {
+        exchange_datagram(&client, payload);
+    }
+}
+
+#[test]
+fn many_clients_of_one_socket_get_their_own_answers() {
+    let server = start(Server::builder().datagram(any(), DatagramEcho));
+    let clients: Vec<UdpSocket> = (0..50).map(|_| udp_client(inet(&server, 0))).collect();
+    for round in 0..20 {
+        for (number, client) in clients.iter().enumerate() {
+            client.send(format!("client {number}, round {round}").as_bytes()).unwrap();
+        }
+        for (number, client) in clients.iter().enumerate() {
+            let mut answer = [0; 100];
+            let len = again(|| client.recv(&mut answer)).unwrap();
+            assert_eq!(answer[..len], *format!("client {number}, round {round}").as_bytes());
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_has_gone_does_not_end_the_socket() {
+    let server = start(Server::builder().datagram(any(), DatagramEcho));
+    let client = udp_client(inet(&server, 0));
+    for _ in 0..20 {
+        let gone = udp_client(inet(&server, 0));
+        gone.send(b"answer me if you can").unwrap();
+        drop(gone); // the answer may be refused (ICMP), which the server's socket is told
+        exchange_datagram(&client, b"still there");
+    }
+}
+
+#[test]
+fn a_reply_is_no_larger_than_its_request() {
+    let handler = |cx: &mut DatagramContext<'_>, from: &NetAddr, payload: &[u8]| {
+        let doubled = [payload, payload].concat();
+        match cx.reply(&doubled) {
+            Ok(()) => unreachable!("larger than the request"),
+            Err(refused) if payload == b"why" => cx.send_to(from, refused.to_string().as_bytes()),
+            Err(_) => cx.reply(payload).unwrap(),
+        }
+    };
+    let server = start(Server::builder().datagram(any(), handler));
+    let client = udp_client(inet(&server, 0));
+    exchange_datagram(&client, b"as long as this");
+    client.send(b"why").unwrap();
+    let mut answer = [0; 100];
+    let len = again(|| client.recv(&mut answer)).unwrap();
+    assert_eq!(&answer[..len], b"the reply is larger than the request");
+}
+
+#[test]
+fn streams_are_served_beside_a_flood_of_datagrams() {
+    let server =
+        start(Server::builder().datagram(any(), DatagramEcho).listen(any(), |_: &NetAddr| Echo));
+    let flood = udp_client(inet(&server, 0));
+    let mut stream = connect(inet(&server, 1));
+    for _ in 0..100 {
+        for _ in 0..50 {
+            // What nobody reads is lost on the way back, as datagrams may be.
+            flood.send(&[0; 1000]).unwrap();
+        }
+        exchange(&mut stream, b"beside it");
+    }
+}
+
+#[test]
+fn datagrams_over_ipv6() {
+    let Some(address) = ipv6() else { return };
+    let server = start(Server::builder().datagram(address, DatagramEcho));
+    let client = udp_client(inet(&server, 0));
+    exchange_datagram(&client, b"hello");
+    exchange_datagram(&client, b"");
+}
+
+#[test]
+fn a_unix_datagram_is_answered_where_its_sender_has_a_name() {
+    let dir = TempDir::new();
+    let address: Address = dir.unix("server").parse().unwrap();
+    let server = start(Server::builder().datagram(address, DatagramEcho));
+    assert_eq!(server.bound()[0].address, NetAddr::Path(dir.path("server").into()));
+
+    let nameless = UnixDatagram::unbound().unwrap();
+    nameless.send_to(b"nobody can answer", dir.path("server")).unwrap();
+
+    let client = UnixDatagram::bind(dir.path("client")).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.connect(dir.path("server")).unwrap();
+    for payload in [&b"hello"[..], b"", &[7; 60_000]] {
+        client.send(payload).unwrap();
+        let mut answer = vec![0; 70_000];
+        let len = again(|| client.recv(&mut answer)).unwrap();
+        assert!(answer[..len] == *payload);
+    }
+    stop(server);
+    assert!(!dir.path("server").exists(), "the path goes with the socket");
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn unix_datagrams_between_abstract_names() {
+    let (ours, theirs) = (abstract_name(), abstract_name());
+    let address: Address = format!("unix:@{ours}").parse().unwrap();
+    let server = start(Server::builder().datagram(address, DatagramEcho));
+    let client = Socket::new(Domain::UNIX, Type::DGRAM, None).unwrap();
+    client.bind(&SockAddr::unix(format!("\0{theirs}")).unwrap()).unwrap();
+    client.connect(&SockAddr::unix(format!("\0{ours}")).unwrap()).unwrap();
+    let client = UnixDatagram::from(std::os::fd::OwnedFd::from(client));
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client.send(b"hello").unwrap();
+    let mut answer = [0; 100];
+    let len = again(|| client.recv(&mut answer)).unwrap();
+    assert_eq!(&answer[..len], b"hello");
+    drop(server);
+}
