@@ -11,7 +11,7 @@
 //! | `one-at-a-time` | in `read`, for this client | all others wait with it |
 //! | `threads` | in `read`, one thread for each client | each client costs a stack and a task |
 //! | `asking` | never: it asks everybody, again and again | it is busy while nothing happens |
-//! | `readiness` | in `epoll_wait`, for anybody (by hand, with mio) | one thread serves all; *you* keep the books |
+//! | `readiness` | in `epoll_wait`, for anybody (with mio) | one thread serves all, by your books |
 //! | `tidemill` | the same | the books are kept |
 //!
 //! Read the five functions in this order; `Client::serve` is what the third and the fourth share:

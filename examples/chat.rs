@@ -212,8 +212,9 @@ impl Hall {
 
 /// Without what could move a cursor, or turn the direction of other people's text.
 fn printable(text: &[u8]) -> String {
-    let is_bidi = |c| matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    String::from_utf8_lossy(text).chars().filter(|&c| !c.is_control() && !is_bidi(c)).collect()
+    let turns = ['\u{200e}'..='\u{200f}', '\u{202a}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
+    let is_seen = |c: &char| !c.is_control() && !turns.iter().any(|range| range.contains(c));
+    String::from_utf8_lossy(text).chars().filter(is_seen).collect()
 }
 
 fn is_name(name: &str) -> bool {

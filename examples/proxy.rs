@@ -15,10 +15,9 @@
 //! | the peer ends its direction | ours is ended there, behind the last byte; replies go on |
 //! | it fails (reset, refused, timed out) | it is reset too: half an answer must not look whole |
 //!
-//! Once both directions have ended, both connections close by themselves.
-//!
-//! One thing it cannot do yet: a connection whose outbox is above the high mark is not read. Where
-//! *both* peers go on sending and neither reads before it has sent all, each waits for the other.
+//! Once both directions have ended, both connections close by themselves. The directions do not
+//! hold each other up: only a handler's own answers make its input wait, not what the other side
+//! writes to it.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -52,7 +51,7 @@ impl StreamHandler for Side {
     fn on_bytes(&mut self, cx: &mut Context<'_>, input: &[u8]) -> Result<usize, Fault> {
         let Side::Paired { other } = *self else { unreachable!("it was paired when it opened") };
         cx.write_to(other, input)?;
-        if cx.backlog_of(other)? > HIGH_BYTES {
+        if cx.is_other_full(other)? {
             cx.pause(); // until the other side's `on_drain`
         }
         Ok(input.len())
@@ -80,9 +79,6 @@ impl StreamHandler for Side {
         }
     }
 }
-
-/// An outbox that holds more than this has to drain before more is read for it.
-const HIGH_BYTES: usize = 256 * 1024;
 
 struct Options {
     threads: usize,
@@ -112,7 +108,6 @@ impl Options {
 fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let target = options.target;
     let limits = Limits {
-        outbox_high_bytes: HIGH_BYTES,
         first_byte: Duration::MAX, // it may be the target who speaks first
         ..Limits::default()
     };

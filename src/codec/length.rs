@@ -162,11 +162,6 @@ impl LengthPrefixed {
         field::read(self.width, self.order, input.get(self.length_index..)?)
     }
 
-    #[inline]
-    fn wait(&mut self, needed_bytes: usize) {
-        self.needed_bytes = needed_bytes;
-    }
-
     #[cold]
     fn refusal(&self, announced_bytes: u64) -> LengthError {
         let (offset, least_bytes) = (self.offset, self.shape.least_length);
@@ -183,11 +178,13 @@ impl Decoder for LengthPrefixed {
     type Frame<'a> = &'a [u8];
     type Error = LengthError;
 
-    #[inline]
+    // Always: as a call, with the result going through memory, a frame costs 76 instructions
+    // instead of 40 (callgrind).
+    #[inline(always)]
     fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Option<(&'a [u8], usize)>, LengthError> {
-        let shape = self.shape;
+        let shape = &self.shape;
         let Some(announced_bytes) = self.announced(input) else {
-            self.wait(shape.prefix_bytes - input.len());
+            self.needed_bytes = shape.prefix_bytes - input.len();
             return Ok(None);
         };
         if announced_bytes < shape.least_length || announced_bytes > shape.most_length {
@@ -198,7 +195,7 @@ impl Decoder for LengthPrefixed {
         let body_bytes = announced_bytes.wrapping_add_signed(self.adjustment) as usize;
         let behind_bytes = input.len() - shape.prefix_bytes;
         if behind_bytes < body_bytes {
-            self.wait(body_bytes - behind_bytes);
+            self.needed_bytes = body_bytes - behind_bytes;
             return Ok(None);
         }
         let taken = shape.prefix_bytes + body_bytes;

@@ -127,6 +127,24 @@ impl Lines {
         Lines { requires_ending: true, ..self }
     }
 
+    /// Where in the stream the waiting line starts.
+    #[inline]
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// What came in place of a line was taken by somebody else.
+    #[inline]
+    pub(super) fn pass(&mut self, taken: usize) {
+        self.scanned_bytes = 0;
+        self.offset += taken as u64;
+    }
+
+    /// The most bytes of text in one line.
+    pub(super) fn limit_bytes(&self) -> usize {
+        self.limit_bytes
+    }
+
     /// Where an ending may be: the first LF, in `CrLf` the first CR or LF.
     #[inline]
     fn find(&self, input: &[u8]) -> Option<usize> {
@@ -319,6 +337,13 @@ impl<'a> Line<'a> {
     #[inline]
     pub fn is_terminated(&self) -> bool {
         self.text_bytes < self.whole.len()
+    }
+}
+
+/// The text.
+impl<'a> From<Line<'a>> for &'a [u8] {
+    fn from(line: Line<'a>) -> &'a [u8] {
+        line.text()
     }
 }
 

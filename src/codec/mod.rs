@@ -8,13 +8,26 @@
 //! |---|---|---|
 //! | [`Bytes`] | whatever has come | none is needed: nothing is kept |
 //! | [`Lines`] | a [`Line`]: text up to its [`Ending`] | 8 KiB of text |
-//! | [`LengthPrefixed`] | a payload behind its length, 1 to 8 bytes wide | 1 MiB of payload |
+//! | [`Utf8Lines`] | a `str` up to its ending | 8 KiB of text |
+//! | [`Delimited`] | what stands in front of a delimiter of any bytes | 64 KiB |
+//! | [`FixedLength`] | an array | its length |
+//! | [`LengthPrefixed`] | a payload behind its length, 1 to 8 bytes wide, and what else binary headers have | 1 MiB of payload |
+//! | [`VarintPrefixed`] | a payload behind its length in LEB128, as Protocol Buffers has it | 1 MiB of payload |
+//! | [`Netstrings`] | a payload, as in `5:hello,` | 1 MiB of payload |
+//! | [`Cobs`], [`Slip`] | a view of a payload without its delimiter: [`Stuffed`] | 64 KiB of payload |
+//! | [`Text`] | a [`Part`] of a conversation: a line, a block of announced length, dotted lines | 8 KiB a line, 1 MiB a block |
+//! | [`Chunked`] | a [`Chunk`] of a body of HTTP/1.1 | 1 MiB a chunk, 16 KiB of what is no data |
+//! | [`Switch`] | of one codec first, then of another | theirs |
+//! | [`Chain`] | of one codec, in the frames of another | of the outer one |
 //!
 //! One rule holds for all of them and is tested for every one: frames, errors and their offsets
 //! depend on the bytes of the stream alone, never on how reads happened to cut it.
 
 mod bytes;
+mod chain;
+mod chunked;
 mod cobs;
+mod counted;
 mod decimal;
 mod delimited;
 mod excerpt;
@@ -24,11 +37,16 @@ mod line;
 mod netstring;
 mod slip;
 mod stuffed;
+mod switch;
 #[cfg(test)]
 mod tests;
+mod text;
+mod utf8_lines;
 mod varint;
 
 pub use bytes::Bytes;
+pub use chain::{Chain, ChainError};
+pub use chunked::{Chunk, Chunked, ChunkedEncodeError, ChunkedError};
 pub use cobs::{Cobs, CobsError};
 pub use decimal::decimal;
 pub use delimited::{Delimited, DelimitedEncodeError, DelimitedError};
@@ -39,6 +57,9 @@ pub use line::{Ending, Line, LineEncodeError, LineError, Lines};
 pub use netstring::{NetstringError, Netstrings};
 pub use slip::{Slip, SlipEncodeError, SlipError};
 pub use stuffed::{Pieces, Stuffed};
+pub use switch::{Either, Switch, SwitchEncodeError, SwitchError};
+pub use text::{Next, Part, Text, TextEncodeError, TextError};
+pub use utf8_lines::{Utf8LineError, Utf8Lines};
 pub use varint::{VarintError, VarintPrefixed};
 
 /// Finds the frames of one stream, in order.
@@ -96,12 +117,13 @@ pub trait Decoder: 'static {
         1
     }
 
-    /// After `decode` has answered `None`: how many bytes at the start of its input belong to no
-    /// frame. The caller must take them, as if a frame had; the question can be asked once.
+    /// After `decode` has answered `None`: how many bytes at the start of its input the decoder is
+    /// through with, though no frame came of them. The caller must take them, as if a frame had;
+    /// the question can be asked once.
     ///
-    /// They are what some formats allow between frames, such as a delimiter sent twice. Where a
-    /// frame follows at once they are taken with it; where none does, nobody has to keep them,
-    /// and a message has not begun.
+    /// They are what some formats allow between frames, such as a delimiter sent twice, or what
+    /// the decoder has made a note of. Where a frame follows at once they are taken with it; where
+    /// none does, nobody has to keep them.
     fn skip(&mut self) -> usize {
         0
     }

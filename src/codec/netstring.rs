@@ -2,6 +2,7 @@
 
 use std::{error, fmt};
 
+use super::counted::{Counted, around, counted};
 use super::{Decoder, Encoder, Excerpt, LengthEncodeError, decimal};
 
 /// The codec of netstrings, as in `12:hello world!,`.
@@ -84,13 +85,6 @@ impl Netstrings {
     fn bad_length(&self, seen: &[u8]) -> NetstringError {
         NetstringError::BadLength { offset: self.offset, seen: Excerpt::of(seen) }
     }
-
-    #[cold]
-    fn no_comma(&self, whole: &[u8]) -> NetstringError {
-        let offset = self.offset + whole.len() as u64 - 1;
-        let last = &whole[whole.len().saturating_sub(SHOWN_AT_END)..];
-        NetstringError::NoComma { offset, seen: Excerpt::of(last) }
-    }
 }
 
 impl Default for Netstrings {
@@ -110,17 +104,21 @@ impl Decoder for Netstrings {
             return Ok(None);
         };
         let behind = &input[prefix_bytes..];
-        let Some(&comma) = behind.get(payload_bytes) else {
-            // One more for the comma; and if all memory were payload, that would not come, either.
-            self.needed_bytes = (payload_bytes - behind.len()).saturating_add(1);
-            return Ok(None);
-        };
-        let taken = prefix_bytes + payload_bytes + 1;
-        if comma != b',' {
-            return Err(self.no_comma(&input[..taken]));
+        match counted(behind, payload_bytes, b",") {
+            Counted::Whole(payload) => {
+                let taken = prefix_bytes + payload_bytes + 1;
+                self.offset += taken as u64;
+                Ok(Some((payload, taken)))
+            }
+            Counted::Needs(needed_bytes) => {
+                self.needed_bytes = needed_bytes;
+                Ok(None)
+            }
+            Counted::Wrong(index) => Err(NetstringError::NoComma {
+                offset: self.offset + (prefix_bytes + index) as u64,
+                seen: Excerpt::of(around(behind, payload_bytes, index)),
+            }),
         }
-        self.offset += taken as u64;
-        Ok(Some((&behind[..payload_bytes], taken)))
     }
 
     #[inline]
@@ -226,9 +224,6 @@ impl fmt::Display for NetstringError {
 }
 
 impl error::Error for NetstringError {}
-
-/// Enough of the end of a payload to recognise the place.
-const SHOWN_AT_END: usize = 16;
 
 #[cfg(test)]
 mod tests;

@@ -1,83 +1,13 @@
 //! Protocols of lines, some of which announce bytes that are not lines.
 
 mod error;
-
-use std::fmt;
+mod part;
 
 pub use error::{TextEncodeError, TextError};
+pub use part::{Next, Part};
 
-use super::{Decoder, Encoder, Ending, Excerpt, Lines, line};
-
-/// What follows a line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Next {
-    /// Another line.
-    #[default]
-    Line,
-
-    /// So many bytes and CR LF, which is not part of them: NATS `PUB`, memcached `set`.
-    Block(u64),
-
-    /// So many bytes and nothing: what follows them is the rest of the line. IMAP (RFC 9051,
-    /// section 4.3, "literal"). Of a literal without bytes there is nothing to see.
-    Literal(u64),
-
-    /// Lines up to one that is a single dot. Where a line starts with a dot the sender has put
-    /// another in front, which is not shown (RFC 5321, section 4.5.2, "Transparency"): SMTP
-    /// `DATA`, and answers of more than one line in NNTP (RFC 3977, section 3.1.1) and POP3.
-    Dotted,
-
-    /// Nobody knows: the line announces a length that cannot be read. The line is shown, so that
-    /// it can be answered, and is the last.
-    Unreadable,
-}
-
-impl Next {
-    /// [`Block`](Next::Block) of as many bytes as `digits` say.
-    pub fn block(digits: &[u8]) -> Next {
-        super::decimal(digits).map_or(Next::Unreadable, Next::Block)
-    }
-
-    /// [`Literal`](Next::Literal) of as many bytes as a line that ends with `{123}` or, as
-    /// RFC 7888 allows, `{123+}` announces; [`Line`](Next::Line) for any other.
-    pub fn literal(line: &[u8]) -> Next {
-        let Some(open) = line.strip_suffix(b"}") else { return Next::Line };
-        let open = open.strip_suffix(b"+").unwrap_or(open);
-        let Some(brace) = memchr::memrchr(b'{', open) else { return Next::Line };
-        match &open[brace + 1..] {
-            digits if digits.iter().all(u8::is_ascii_digit) && !digits.is_empty() => {
-                super::decimal(digits).map_or(Next::Unreadable, Next::Literal)
-            }
-            _ => Next::Line,
-        }
-    }
-}
-
-/// A part of a conversation in text, borrowed from the input.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Part<'a> {
-    /// A line, without its CR LF.
-    Line(&'a [u8]),
-    /// All bytes of a [`Next::Block`] or a [`Next::Literal`].
-    Block(&'a [u8]),
-    /// One line of what [`Next::Dotted`] announced, without its CR LF and the dot that was added.
-    Dotted(&'a [u8]),
-    /// The end of what [`Next::Dotted`] announced. A line follows.
-    DottedEnd,
-}
-
-/// Escaped, and cut as an [`Excerpt`] is.
-impl fmt::Debug for Part<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, bytes) = match self {
-            Part::Line(bytes) => ("Line", bytes),
-            Part::Block(bytes) => ("Block", bytes),
-            Part::Dotted(bytes) => ("Dotted", bytes),
-            Part::DottedEnd => return f.write_str("DottedEnd"),
-        };
-        f.debug_tuple(name).field(&Excerpt::of(bytes)).finish()
-    }
-}
+use super::counted::{Counted, around, counted};
+use super::{Decoder, Encoder, Ending, Excerpt, LineEncodeError, Lines};
 
 /// The codec of conversations in lines, some of which announce a block of bytes.
 ///
@@ -164,8 +94,13 @@ pub struct Text {
 #[derive(Clone, Debug)]
 enum Expected {
     Line,
-    Block { bytes: usize, ending: &'static [u8] },
-    Dotted { room_bytes: usize },
+    Block {
+        bytes: usize,
+        ending: &'static [u8],
+    },
+    Dotted {
+        room_bytes: usize,
+    },
     /// Not even that: the error is said when the line that caused it has been shown.
     Nothing(Box<TextError>),
 }
@@ -202,6 +137,7 @@ impl Text {
 
     /// Says what comes next, in place of what was announced: call it between two frames.
     pub fn expect(&mut self, next: Next) {
+        self.needed_bytes = 1;
         self.expect_after(next, self.lines.offset(), b"");
     }
 
@@ -244,31 +180,35 @@ impl Text {
         bytes: usize,
         ending: &'static [u8],
     ) -> Result<Option<(Part<'a>, usize)>, TextError> {
-        let Some((block, behind)) = input.split_at_checked(bytes) else {
-            // The first byte behind a block is looked at, too, as soon as it has come.
-            let wanted = bytes.saturating_add(ending.len().min(1));
-            self.needed_bytes = wanted - input.len();
-            return Ok(None);
-        };
-        if !behind.starts_with(ending) {
-            if behind.len() < ending.len() && ending.starts_with(behind) {
-                self.needed_bytes = 1;
-                return Ok(None);
+        match counted(input, bytes, ending) {
+            Counted::Whole(block) => {
+                let taken = bytes + ending.len();
+                self.lines.pass(taken);
+                self.expected = Expected::Line;
+                Ok(Some((Part::Block(block), taken)))
             }
-            return Err(self.no_ending(input, bytes));
+            Counted::Needs(needed_bytes) => {
+                self.needed_bytes = needed_bytes;
+                Ok(None)
+            }
+            Counted::Wrong(index) => Err(TextError::NoEnding {
+                offset: self.lines.offset() + index as u64,
+                seen: Excerpt::of(around(input, bytes, index)),
+            }),
         }
-        let taken = bytes + ending.len();
-        self.lines.pass(taken);
-        self.expected = Expected::Line;
-        Ok(Some((Part::Block(block), taken)))
     }
 
-    #[cold]
-    fn no_ending(&self, input: &[u8], bytes: usize) -> TextError {
-        let wrong = bytes + usize::from(input[bytes] == b'\r');
-        let offset = self.lines.offset() + wrong as u64;
-        let last = &input[bytes.saturating_sub(SHOWN_AT_END)..=wrong];
-        TextError::NoEnding { offset, seen: Excerpt::of(last) }
+    fn write_dotted(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), LineEncodeError> {
+        if !text.starts_with(b".") {
+            return self.lines.encode(text, out);
+        }
+        let (text_bytes, limit_bytes) = (text.len() + 1, self.lines.limit_bytes());
+        if text_bytes > limit_bytes {
+            return Err(LineEncodeError::TooLong { text_bytes, limit_bytes });
+        }
+        let start = out.len();
+        out.push(b'.');
+        self.lines.encode(text, out).inspect_err(|_| out.truncate(start))
     }
 
     fn decode_dotted<'a>(
@@ -360,8 +300,14 @@ impl Encoder for Text {
     fn encode(&mut self, part: Part<'_>, out: &mut Vec<u8>) -> Result<(), TextEncodeError> {
         match (&self.expected, part) {
             (Expected::Line, Part::Line(line)) => {
+                let start = out.len();
                 self.lines.encode(line, out)?;
-                self.expect_after((self.announces)(line), 0, line);
+                self.expect_after((self.announces)(line), start as u64, line);
+                if let Expected::Nothing(_) = self.expected {
+                    out.truncate(start);
+                    self.expected = Expected::Line;
+                    return Err(TextEncodeError::BadAnnouncement);
+                }
             }
             (&Expected::Block { bytes, ending }, Part::Block(block)) if block.len() == bytes => {
                 out.extend_from_slice(block);
@@ -373,7 +319,7 @@ impl Encoder for Text {
                     let limit_bytes = self.block_limit_bytes;
                     return Err(TextEncodeError::TooLongDotted { limit_bytes });
                 };
-                line::write_dotted(&mut self.lines, text, out)?;
+                self.write_dotted(text, out)?;
                 self.expected = Expected::Dotted { room_bytes };
             }
             (Expected::Dotted { .. }, Part::DottedEnd) => {
@@ -387,9 +333,6 @@ impl Encoder for Text {
 }
 
 const CR_LF: &[u8] = b"\r\n";
-
-/// Enough of the end of a block to recognise the place.
-const SHOWN_AT_END: usize = 16;
 
 #[cfg(test)]
 mod tests;

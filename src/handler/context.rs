@@ -171,6 +171,17 @@ impl<M: 'static> Desk<M> {
         Ok(self.hub.backlog(self.live(id)?))
     }
 
+    /// Whether whoever writes to another connection should stop: its backlog is above the high
+    /// mark, and its own [`on_drain`](crate::StreamHandler::on_drain) will be called once it has
+    /// drained. A relay pauses its input until then.
+    ///
+    /// # Errors
+    /// As for [`close_other`](Desk::close_other).
+    pub fn is_other_full(&self, id: ConnId) -> Result<bool, Gone> {
+        let slot = self.live(id)?;
+        Ok(self.hub.rows[slot as usize].flags.has(Flags::ABOVE_HIGH))
+    }
+
     fn live(&self, id: ConnId) -> Result<u32, Gone> {
         let slot = self.hub.resolve(id)?;
         if self.hub.rows[slot as usize].phase == Phase::Closed { Err(Gone) } else { Ok(slot) }
@@ -247,12 +258,12 @@ impl<'a, M: 'static> Context<'a, M> {
     /// Sends bytes. Those that were just read are not copied.
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) {
-        let _ = self.desk.hub.write(self.slot, bytes); // trouble arrives as on_close
+        self.desk.hub.answer(self.slot, bytes);
     }
 
     /// Sends bytes without copying them.
     pub fn write_shared(&mut self, bytes: Arc<[u8]>) {
-        let _ = self.desk.hub.write_shared(self.slot, hub::shared(bytes));
+        self.desk.hub.answer_shared(self.slot, hub::shared(bytes));
     }
 
     /// Sends one item by way of an encoder, which writes it straight into the outgoing bytes.
@@ -264,7 +275,7 @@ impl<'a, M: 'static> Context<'a, M> {
         encoder: &mut E,
         item: E::Item<'_>,
     ) -> Result<(), E::Error> {
-        self.desk.hub.write_with(self.slot, |out| encoder.encode(item, out))
+        self.desk.hub.answer_with(self.slot, |out| encoder.encode(item, out))
     }
 
     /// Bytes written that the system has not taken.
@@ -280,8 +291,8 @@ impl<'a, M: 'static> Context<'a, M> {
 
     // Reading.
 
-    /// Whether input comes: the connection is open, not paused, and its outbox has not risen
-    /// above the high mark.
+    /// Whether input comes: the connection is open, not paused, and what its own handler wrote
+    /// has not risen above the high mark.
     #[inline]
     pub fn wants_input(&self) -> bool {
         self.hub.rows[self.slot as usize].wants_input()

@@ -35,6 +35,19 @@ pub trait FrameHandler<D: Decoder, M: 'static = ()>: 'static {
     /// Any end the connection, after what was written has been delivered.
     fn on_frame(&mut self, cx: &mut Context<'_, M>, frame: D::Frame<'_>) -> Result<(), Fault>;
 
+    /// Comes right after `on_frame`, before the next frame is looked for: the moment to tell the
+    /// decoder what comes next, where that depends on what the handler knows. What has arrived
+    /// already is read as the decoder then says.
+    fn steer(&mut self, decoder: &mut D) {
+        let _ = decoder;
+    }
+
+    /// The decoder cannot read on. What is written here is still delivered; then the connection
+    /// ends with the error as its [`Fault`].
+    fn on_decode_error(&mut self, cx: &mut Context<'_, M>, error: &D::Error) {
+        let _ = (cx, error);
+    }
+
     /// As [`StreamHandler::on_open`].
     ///
     /// # Errors
@@ -100,12 +113,14 @@ pub trait FrameHandler<D: Decoder, M: 'static = ()>: 'static {
 pub struct Framed<D, H> {
     decoder: D,
     handler: H,
+    /// With less input than this the decoder would only answer "not yet" once more.
+    wanted_bytes: usize,
 }
 
 impl<D, H> Framed<D, H> {
     /// Shows `handler` the frames that `decoder` finds.
     pub fn new(decoder: D, handler: H) -> Framed<D, H> {
-        Framed { decoder, handler }
+        Framed { decoder, handler, wanted_bytes: 0 }
     }
 }
 
@@ -120,12 +135,24 @@ where
     }
 
     fn on_bytes(&mut self, cx: &mut Context<'_, M>, input: &[u8]) -> Result<usize, Fault> {
+        if input.len() < self.wanted_bytes {
+            return Ok(0);
+        }
+        self.wanted_bytes = 0;
         let mut taken = 0;
         while taken < input.len() {
-            let Some((frame, len)) = self.decoder.decode(&input[taken..])? else { break };
-            debug_assert!(len > 0 && len <= input.len() - taken, "the decoder takes what it used");
+            let rest = &input[taken..];
+            let Some((frame, len)) =
+                caught::<D, _, _, _>(&mut self.handler, cx, self.decoder.decode(rest))?
+            else {
+                let skipped = self.decoder.skip();
+                self.wanted_bytes = (rest.len() - skipped).saturating_add(self.decoder.needs());
+                return Ok(taken + skipped);
+            };
+            debug_assert!(len > 0 && len <= rest.len(), "the decoder takes what it used");
             taken += len;
             self.handler.on_frame(cx, frame)?;
+            self.handler.steer(&mut self.decoder);
             if !cx.wants_input() {
                 break;
             }
@@ -134,7 +161,9 @@ where
     }
 
     fn on_eof(&mut self, cx: &mut Context<'_, M>, rest: &[u8]) -> Result<(), Fault> {
-        if let Some(frame) = self.decoder.decode_eof(rest)? {
+        if let Some(frame) =
+            caught::<D, _, _, _>(&mut self.handler, cx, self.decoder.decode_eof(rest))?
+        {
             self.handler.on_frame(cx, frame)?;
         }
         self.handler.on_eof(cx)
@@ -163,4 +192,22 @@ where
     fn max_rest_bytes(&self) -> Option<usize> {
         Some(self.decoder.max_bytes())
     }
+}
+
+/// Tells the handler of a decoder's error on its way out.
+#[inline]
+fn caught<D, H, M, F>(
+    handler: &mut H,
+    cx: &mut Context<'_, M>,
+    decoded: Result<F, D::Error>,
+) -> Result<F, Fault>
+where
+    D: Decoder,
+    H: FrameHandler<D, M>,
+    M: 'static,
+{
+    decoded.map_err(|error| {
+        handler.on_decode_error(cx, &error);
+        Fault::from(error)
+    })
 }

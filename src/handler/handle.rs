@@ -52,7 +52,7 @@ pub(crate) enum Letter<M: 'static> {
     Close(ConnId),
     Abort(ConnId),
     Broadcast(Arc<Posting>),
-    Connect(Connect, Box<dyn StreamHandler<M> + Send>),
+    Connect(Box<Connect>, Box<dyn StreamHandler<M> + Send>),
     Listen(EndpointId, OwnedFd, Box<dyn Service<M> + Send>),
     Unlisten(EndpointId),
     Adopt(OwnedFd, Box<dyn StreamHandler<M> + Send>),
@@ -182,7 +182,7 @@ impl<M: 'static> Handle<M> {
         to: impl Into<Connect>,
         handler: impl StreamHandler<M> + Send,
     ) -> Result<(), Refused<()>> {
-        let letter = Letter::Connect(to.into(), Box::new(handler));
+        let letter = Letter::Connect(Box::new(to.into()), Box::new(handler));
         self.post(reactor, letter).map_err(|refused| refused.map(drop))
     }
 

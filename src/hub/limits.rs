@@ -26,7 +26,8 @@ pub struct Limits {
     /// [`on_drain`](crate::StreamHandler::on_drain) is called. Default 64 KiB: a full socket
     /// buffer still hides the time it takes to write more.
     pub outbox_low_bytes: usize,
-    /// A connection whose outbox holds more than this is not read until it has drained.
+    /// A connection whose own answers raise its outbox above this is not read until it has
+    /// drained; and then [`on_drain`](crate::StreamHandler::on_drain) is called, whoever wrote.
     /// Default 256 KiB: a few round trips' worth for one fast client.
     pub outbox_high_bytes: usize,
     /// A connection whose outbox would hold more than this ends, with

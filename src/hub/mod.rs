@@ -144,7 +144,6 @@ impl Hub {
         staged + self.rows[slot as usize].outbox_len()
     }
 
-    #[inline]
     pub(crate) fn write(&mut self, slot: u32, bytes: &[u8]) -> Result<(), NotTaken> {
         let row = &self.rows[slot as usize];
         if !row.takes_writes() {
@@ -152,13 +151,43 @@ impl Hub {
         }
         if self.stage.is_open_for(slot) && row.outbox.is_none() {
             self.stage.push(bytes);
-            if self.stage.len() <= self.limits.outbox_high_bytes {
-                return Ok(()); // as `judge` would, but this is on the way of every answer
-            }
         } else {
             self.queue(slot, |outbox| outbox.push(bytes));
         }
         self.judge(slot)
+    }
+
+    /// As [`write`](Hub::write), by the connection's own handler. Its answers hold its input
+    /// once they are above the high mark, or who asks without reading would fill the outbox.
+    /// What others write does not: in a relay, input that waits for output of the same
+    /// connection is a circle in which everybody waits.
+    #[inline]
+    pub(crate) fn answer(&mut self, slot: u32, bytes: &[u8]) {
+        let row = &self.rows[slot as usize];
+        if row.takes_writes() && self.stage.is_open_for(slot) && row.outbox.is_none() {
+            self.stage.push(bytes);
+            if self.stage.len() > self.limits.outbox_high_bytes {
+                let _ = self.judge(slot); // trouble arrives as `on_close`
+                self.hold(slot);
+            }
+        } else {
+            let _ = self.write(slot, bytes);
+            self.hold(slot);
+        }
+    }
+
+    /// As [`answer`](Hub::answer), with bytes that others have too.
+    pub(crate) fn answer_shared(&mut self, slot: u32, bytes: Shared) {
+        let _ = self.write_shared(slot, bytes);
+        self.hold(slot);
+    }
+
+    /// The connection's own handler has written: where that is too much, its input waits.
+    fn hold(&mut self, slot: u32) {
+        let flags = self.rows[slot as usize].flags;
+        if flags.has(Flags::ABOVE_HIGH) && !flags.has(Flags::HELD) {
+            self.change_wants(slot, |row| row.flags.set(Flags::HELD));
+        }
     }
 
     pub(crate) fn write_shared(&mut self, slot: u32, bytes: Shared) -> Result<(), NotTaken> {
@@ -177,8 +206,9 @@ impl Hub {
         self.judge(slot)
     }
 
-    /// Has `fill` append to the outgoing bytes; where it answers an error, nothing is sent.
-    pub(crate) fn write_with<E>(
+    /// As [`answer`](Hub::answer), with what `fill` appends to the outgoing bytes; where it
+    /// answers an error, nothing is sent.
+    pub(crate) fn answer_with<E>(
         &mut self,
         slot: u32,
         fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
@@ -187,10 +217,11 @@ impl Hub {
         if row.takes_writes() && self.stage.is_open_for(slot) && row.outbox.is_none() {
             self.stage.push_with(fill)?;
             let _ = self.judge(slot);
+            self.hold(slot);
         } else {
             let mut bytes = Vec::new();
             fill(&mut bytes)?;
-            let _ = self.write(slot, &bytes);
+            self.answer(slot, &bytes);
         }
         Ok(())
     }
@@ -222,8 +253,7 @@ impl Hub {
         self.stage = stage;
     }
 
-    /// Holds the input of a connection that has too much to take, and ends one that has far
-    /// too much.
+    /// Notes that a connection has too much to take, and ends one that has far too much.
     fn judge(&mut self, slot: u32) -> Result<(), NotTaken> {
         let backlog = self.backlog(slot);
         if backlog <= self.limits.outbox_high_bytes {
@@ -233,7 +263,7 @@ impl Hub {
             self.abort(slot, CloseReason::OutputLimit);
             return Err(NotTaken);
         }
-        self.change_wants(slot, |row| row.flags.set(Flags::ABOVE_HIGH));
+        self.rows[slot as usize].flags.set(Flags::ABOVE_HIGH);
         Ok(())
     }
 
@@ -389,7 +419,7 @@ impl Hub {
         row.since = self.now;
         if phase > Phase::Open {
             row.stop_clock();
-            row.flags.clear(Flags::ABOVE_HIGH.with(Flags::PAUSED));
+            row.flags.clear(Flags::ABOVE_HIGH.with(Flags::HELD).with(Flags::PAUSED));
             if row.flags.has(Flags::STARVED) {
                 row.flags.clear(Flags::STARVED);
                 self.budget.leave_line(slot);

@@ -89,8 +89,8 @@ impl Outbound {
     /// Whether the handler is shown input as it comes.
     #[inline]
     pub(crate) fn wants_input(&self) -> bool {
-        const HELD: Flags = Flags::PAUSED.with(Flags::ABOVE_HIGH).with(Flags::DEAF);
-        self.phase == Phase::Open && !self.flags.has(HELD)
+        const UNWANTED: Flags = Flags::PAUSED.with(Flags::HELD).with(Flags::DEAF);
+        self.phase == Phase::Open && !self.flags.has(UNWANTED)
     }
 
     /// Whether there may be input, and it is wanted.
@@ -99,7 +99,7 @@ impl Outbound {
         const DECIDING: Flags = Flags::READABLE
             .with(Flags::EOF_SEEN)
             .with(Flags::PAUSED)
-            .with(Flags::ABOVE_HIGH)
+            .with(Flags::HELD)
             .with(Flags::DEAF);
         self.phase == Phase::Open && self.flags.0 & DECIDING.0 == Flags::READABLE.0
     }
@@ -140,6 +140,10 @@ impl Outbound {
         assert!(
             !flags.has(Flags::ABOVE_HIGH) || self.outbox.is_some() || flags.has(Flags::DRAINED),
             "held back by an outbox that is empty"
+        );
+        assert!(
+            !flags.has(Flags::HELD) || flags.has(Flags::ABOVE_HIGH),
+            "input waits for an outbox that is not full"
         );
         assert!(
             !flags.has(Flags::EOF_TOLD) || flags.has(Flags::EOF_SEEN),
@@ -242,6 +246,8 @@ impl Flags {
     pub(crate) const PAUSED: Flags = Flags(1 << 4);
     /// The outbox rose above the high mark and has not drained.
     pub(crate) const ABOVE_HIGH: Flags = Flags(1 << 5);
+    /// The handler's own answers rose above the high mark: its input waits until they drain.
+    pub(crate) const HELD: Flags = Flags(1 << 23);
     /// The outbox has drained, and the handler is yet to be told.
     pub(crate) const DRAINED: Flags = Flags(1 << 6);
     /// Input was left because it became unwanted: it is offered again before more is read.

@@ -259,7 +259,11 @@ mod tests {
         });
         assert_eq!(failed, Err("no"));
         assert!(stage.is_empty());
-        assert_eq!(stage.push_with(|out| Ok::<(), ()>(out.extend(b"whole"))), Ok(()));
+        let filled: Result<(), ()> = stage.push_with(|out| {
+            out.extend(b"whole");
+            Ok(())
+        });
+        assert_eq!(filled, Ok(()));
         assert_eq!(collected(&stage, b"").1, b"whole");
     }
 }

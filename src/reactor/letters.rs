@@ -70,7 +70,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 posting.ticket.add(self.desk.hub.broadcast(&posting.broadcast));
             }
             Letter::Connect(to, handler) => {
-                if let Err(error) = self.desk.connect_boxed(to, handler) {
+                if let Err(error) = self.desk.connect_boxed(*to, handler) {
                     log::warn!("a connection that was asked for is not made: {error}");
                 }
             }

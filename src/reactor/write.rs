@@ -229,7 +229,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             {
                 continue;
             }
-            self.desk.hub.change_wants(slot, |row| row.flags.clear(Flags::ABOVE_HIGH));
+            const FULL: Flags = Flags::ABOVE_HIGH.with(Flags::HELD);
+            self.desk.hub.change_wants(slot, |row| row.flags.clear(FULL));
             self.call(slot, Answers::AtOnce, |handler, cx| handler.on_drain(cx));
             if self.is_retiring(slot) {
                 self.conclude(slot);

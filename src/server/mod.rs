@@ -140,8 +140,9 @@ impl<M: Send + 'static> Builder<M> {
     }
 
     /// Has SIGINT and SIGTERM start a shutdown with this much time to finish, from
-    /// [`bind`](Builder::bind) on; a second one ends the process at once. Nothing is done about
-    /// signals otherwise.
+    /// [`bind`](Builder::bind) on; a second one ends the process at once. After the
+    /// server has ended, they are ignored: their default, to end the process, does not come back.
+    /// Nothing is done about signals unless this is called.
     #[cfg(feature = "signals")]
     #[must_use]
     pub fn stop_on_signals(mut self, grace: Duration) -> Self {
@@ -334,11 +335,10 @@ impl<M: Send + 'static> Server<M> {
         let jobs = self.seats.into_iter().enumerate().map(move |(index, seat)| {
             let (handle, limits, neighbours) = (self.handle.clone(), limits.clone(), circle.next());
             let serve = move || {
-                let served = serve(seat, limits, &handle, index as u32, neighbours);
-                if served.is_err() {
-                    handle.shutdown(Duration::ZERO); // none serves without the others
-                }
-                served
+                let mut alarm = Alarm(Some(handle.clone()));
+                let report = serve(seat, limits, &handle, index as u32, neighbours)?;
+                alarm.0 = None;
+                Ok(report)
             };
             Job { name: format!("tidemill-{index}"), serve: Box::new(serve) }
         });
@@ -350,6 +350,17 @@ impl<M: Send + 'static> Server<M> {
 struct Job {
     name: String,
     serve: Box<dyn FnOnce() -> io::Result<Report> + Send>,
+}
+
+/// None serves without the others: where one fails or panics, this stops all.
+struct Alarm<M: 'static>(Option<Handle<M>>);
+
+impl<M: 'static> Drop for Alarm<M> {
+    fn drop(&mut self) {
+        if let Some(handle) = &self.0 {
+            handle.shutdown(Duration::ZERO);
+        }
+    }
 }
 
 /// Makes a reactor of its parts, and runs it.
@@ -411,9 +422,11 @@ impl<M: 'static> Running<M> {
     }
 
     fn wait(&mut self) -> io::Result<Report> {
+        // All have ended before anything is told, even that one of them panicked.
+        let ended: Vec<_> = self.threads.drain(..).map(JoinHandle::join).collect();
         let mut whole = Ok(Report::default());
-        for thread in std::mem::take(&mut self.threads) {
-            let part = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        for part in ended {
+            let part = part.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             whole = match (whole, part) {
                 (Ok(whole), Ok(part)) => Ok(whole.and(part)),
                 (Err(error), _) | (_, Err(error)) => Err(error),

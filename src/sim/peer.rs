@@ -42,6 +42,12 @@ impl Peer {
         self.world.with(write).unwrap_or(0)
     }
 
+    /// Sends an urgent byte (MSG_OOB). The node does not read it with the others, but a read stops
+    /// where it was; with [`hints`](super::Manners::hints) the edge tells.
+    pub fn send_urgent(&self) {
+        self.world.with(|state| state.net.send_urgent(self.id));
+    }
+
     /// Receives all that has arrived, and by that makes room for more.
     pub fn receive(&self) -> Vec<u8> {
         self.receive_at_most(usize::MAX)

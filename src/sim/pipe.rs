@@ -8,11 +8,13 @@ pub(super) struct Pipe {
     bytes: VecDeque<u8>,
     capacity: usize,
     is_finished: bool,
+    /// Where reads stop, in order, as numbers of bytes from the front.
+    urgent_marks: VecDeque<usize>,
 }
 
 impl Pipe {
     pub(super) fn new(capacity: usize) -> Pipe {
-        Pipe { bytes: VecDeque::new(), capacity, is_finished: false }
+        Pipe { bytes: VecDeque::new(), capacity, is_finished: false, urgent_marks: VecDeque::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -39,9 +41,23 @@ impl Pipe {
         }
     }
 
+    /// An urgent byte was sent, which is not read with the others; but a read stops where it was.
+    pub(super) fn mark_urgent(&mut self) {
+        self.urgent_marks.push_back(self.bytes.len());
+    }
+
+    pub(super) fn has_urgent(&self) -> bool {
+        !self.urgent_marks.is_empty()
+    }
+
     /// Hands out bytes from the front, as many as there are and fit.
     pub(super) fn take(&mut self, into: &mut [u8]) -> usize {
-        let taken = into.len().min(self.bytes.len());
+        while self.urgent_marks.front() == Some(&0) {
+            self.urgent_marks.pop_front();
+        }
+        let stop = self.urgent_marks.front().copied().unwrap_or(usize::MAX);
+        let taken = into.len().min(self.bytes.len()).min(stop);
+        self.urgent_marks.iter_mut().for_each(|mark| *mark -= taken);
         let (front, back) = self.bytes.as_slices();
         let split = taken.min(front.len());
         into[..split].copy_from_slice(&front[..split]);
@@ -57,6 +73,7 @@ impl Pipe {
     /// Loses everything on its way, the FIN too.
     pub(super) fn lose(&mut self) {
         self.bytes.clear();
+        self.urgent_marks.clear();
         self.is_finished = false;
     }
 }

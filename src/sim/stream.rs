@@ -80,11 +80,13 @@ impl StreamEnd {
         if self.state == StreamState::Dead {
             return both.with(Readiness::ERROR);
         }
-        match (self.inbox.is_finished(), self.is_finished) {
+        let none = Readiness::default();
+        let urgent = if self.inbox.has_urgent() { Readiness::PRIORITY } else { none };
+        urgent.with(match (self.inbox.is_finished(), self.is_finished) {
             (true, true) => both,
             (true, false) => Readiness::READ_CLOSED,
-            (false, _) => Readiness::default(),
-        }
+            (false, _) => none,
+        })
     }
 
     fn is_unix(&self) -> bool {
@@ -189,6 +191,14 @@ impl Net {
             self.touch_for_end(mate);
         }
         Ok(())
+    }
+
+    /// Sends an urgent byte (MSG_OOB): to a reader of the others, a place where reads stop.
+    pub(super) fn send_urgent(&mut self, id: usize) {
+        if let Some(mate) = self.stream(id).mate {
+            self.stream_mut(mate).inbox.mark_urgent();
+            self.touch_for_end(mate);
+        }
     }
 
     /// Closes as close(2) does. With unread input that is a reset: the peer must not believe that

@@ -4,28 +4,22 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Width {
     /// One byte: lengths of up to 255.
-    One,
+    One = 1,
     /// Two bytes: lengths of up to 65,535.
-    Two,
+    Two = 2,
     /// Three bytes: lengths of up to 16,777,215.
-    Three,
+    Three = 3,
     /// Four bytes.
-    Four,
+    Four = 4,
     /// Eight bytes.
-    Eight,
+    Eight = 8,
 }
 
 impl Width {
     /// The width in bytes.
     #[inline]
     pub const fn bytes(self) -> usize {
-        match self {
-            Width::One => 1,
-            Width::Two => 2,
-            Width::Three => 3,
-            Width::Four => 4,
-            Width::Eight => 8,
-        }
+        self as usize
     }
 
     /// The largest length that can be written so.
@@ -47,24 +41,23 @@ pub enum ByteOrder {
 /// The length at the start of `input`, if all its bytes are there.
 #[inline]
 pub(super) fn read(width: Width, order: ByteOrder, input: &[u8]) -> Option<u64> {
-    use ByteOrder::{Big, Little};
-    Some(match (width, order) {
-        (Width::One, _) => u64::from(*input.first()?),
-        (Width::Two, Big) => u64::from(u16::from_be_bytes(*input.first_chunk()?)),
-        (Width::Two, Little) => u64::from(u16::from_le_bytes(*input.first_chunk()?)),
-        (Width::Three, Big) => {
-            let &[high, middle, low] = input.first_chunk()?;
-            u64::from(u32::from_be_bytes([0, high, middle, low]))
-        }
-        (Width::Three, Little) => {
-            let &[low, middle, high] = input.first_chunk()?;
-            u64::from(u32::from_le_bytes([low, middle, high, 0]))
-        }
-        (Width::Four, Big) => u64::from(u32::from_be_bytes(*input.first_chunk()?)),
-        (Width::Four, Little) => u64::from(u32::from_le_bytes(*input.first_chunk()?)),
-        (Width::Eight, Big) => u64::from_be_bytes(*input.first_chunk()?),
-        (Width::Eight, Little) => u64::from_le_bytes(*input.first_chunk()?),
+    // Mostly so much follows that eight bytes can be read at once, whatever the width.
+    let eight = match input.first_chunk() {
+        Some(eight) => *eight,
+        None => padded(input.get(..width.bytes())?),
+    };
+    let spare_bits = 64 - 8 * width.bytes();
+    Some(match order {
+        ByteOrder::Big => u64::from_be_bytes(eight) >> spare_bits,
+        ByteOrder::Little => u64::from_le_bytes(eight) << spare_bits >> spare_bits,
     })
+}
+
+#[cold]
+fn padded(length: &[u8]) -> [u8; 8] {
+    let mut eight = [0; 8];
+    eight[..length.len()].copy_from_slice(length);
+    eight
 }
 
 /// Appends a length, which must be one that the width can say.

@@ -176,10 +176,10 @@ fn random_forms_read_as_the_model_says_however_cut() {
 #[test]
 fn forms_of_other_programs_are_read() {
     // The examples in the documentation of Netty's LengthFieldBasedFrameDecoder, in its order:
-    // offset, width, adjustment, stripped, the bytes, and how many of them are in front of what
-    // is shown.
+    // offset, width, adjustment, stripped, the bytes, and what is shown of them.
     use Width::{Three, Two};
-    let forms: [(usize, Width, i64, usize, &[u8], &[u8]); 8] = [
+    type Form = (usize, Width, i64, usize, &'static [u8], &'static [u8]);
+    let forms: [Form; 8] = [
         (0, Two, 0, 0, b"\0\x0cHELLO, WORLD", b"\0\x0cHELLO, WORLD"),
         (0, Two, 0, 2, b"\0\x0cHELLO, WORLD", b"HELLO, WORLD"),
         (0, Two, -2, 0, b"\0\x0eHELLO, WORLD", b"\0\x0eHELLO, WORLD"),

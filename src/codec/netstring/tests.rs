@@ -24,7 +24,7 @@ fn model(codec: &Netstrings, input: &[u8]) -> Reading<Vec<u8>, NetstringError> {
                 continue;
             }
             if byte != b',' {
-                let last = seen.len().saturating_sub(16);
+                let last = prefix_bytes + payload_bytes.saturating_sub(16);
                 let (offset, seen) = (index as u64, Excerpt::of(&seen[last..]));
                 reading.end = Err(NetstringError::NoComma { offset, seen });
                 return reading;
@@ -185,7 +185,7 @@ fn errors_say_where_and_show_what_came() {
         read(b"0:,9999999999"),
         "frame at byte 3 of the stream announces \"9999999\" bytes or more, the limit is 1048576"
     );
-    assert_eq!(read(b"0:,2:abc,"), "no comma at byte 7 of the stream, the frame ends \"2:abc\"");
+    assert_eq!(read(b"0:,2:abc,"), "no comma at byte 7 of the stream, the frame ends \"abc\"");
     assert_eq!(
         read(b"0:,2:a"),
         "stream ended within the frame at its byte 3, after 3 bytes, it starts \"2:a\""

@@ -189,14 +189,19 @@ fn the_message_clock_stands_still_while_paused() {
 
 #[test]
 fn the_message_clock_stands_still_while_the_outbox_is_above_high() {
-    let (mut rig, peer) = Rig::serving(lazy);
+    let (mut rig, peer) = Rig::serving(|cx, event| {
+        if let Event::Message(_) = event {
+            cx.write(&[0; 400 * 1024]);
+        }
+        lazy(cx, event)
+    });
     let id = rig.log.id(0);
     rig.send(&peer, b"a");
     rig.pass(secs(20));
-    rig.reactor.desk().write_to(id, &[0; 400 * 1024]).unwrap();
+    rig.reactor.handle().send(id, 1).unwrap();
     rig.pass(secs(50));
     assert_eq!(rig.drain(&peer).len(), 400 * 1024);
-    assert_eq!(rig.log.of(0), ["open", "bytes a", "drain"]);
+    assert_eq!(rig.log.of(0), ["open", "bytes a", "message(1)", "drain"]);
     assert_eq!(closed_within(&mut rig, 0, 9_990, 10_010), "timed out: unfinished message");
 }
 

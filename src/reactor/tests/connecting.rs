@@ -318,3 +318,37 @@ fn two_reactors_in_one_world_talk_to_each_other() {
     client.assert_no_connections();
     server.assert_no_connections();
 }
+
+#[test]
+fn what_has_come_by_the_time_a_connection_is_made_is_read() {
+    let (mut rig, listener) = dialling();
+    rig.dial(far(), plain);
+    rig.turn();
+    let peer = listener.accept().unwrap();
+    peer.send(b"hello"); // in the same edge as the news that it is made
+    peer.finish();
+    rig.settle();
+    assert_eq!(rig.log.of(0), ["open", "bytes hello", "eof", "closed"]);
+}
+
+#[test]
+fn deadlines_of_an_open_connection_begin_when_it_is_made() {
+    let mut rig = Rig::with(|limits| {
+        limits.idle = secs(5);
+        limits.write_progress = secs(5);
+    });
+    let listener = rig.world.listen(far());
+    rig.world.hold_connects(far());
+    rig.dial(far(), plain);
+    let blocked = rig.dial(far(), plain);
+    rig.reactor.desk().write_to(blocked, &[0; 100_000]).unwrap();
+    rig.pass(secs(8));
+    rig.world.release_connects(far());
+    let peers = [listener.accept(), listener.accept()];
+    rig.pass_ms(4_990);
+    assert_eq!([rig.log.of(0), rig.log.of(1)], [["open"], ["open"]]);
+    rig.pass(secs(6));
+    assert_eq!(rig.log.of(0)[1..], ["timed out: idle"]);
+    assert_eq!(rig.log.of(1)[1..], ["timed out: the peer does not read"]);
+    drop(peers);
+}

@@ -317,3 +317,20 @@ fn short_reads_that_drain_spare_the_read_that_would_block() {
     rig.settle();
     assert_eq!(rig.log.of(0)[12..], ["bytes last", "eof", "closed"], "FIN and data in one edge");
 }
+
+#[test]
+fn bytes_behind_an_urgent_one_are_read_though_no_edge_tells() {
+    let mut rig = Rig::new();
+    rig.world.set_manners(Manners { short_read_drains: true, ..Manners::default() });
+    rig.serve(echo);
+    let peer = rig.connect();
+    rig.send(&peer, b"x");
+    peer.send(b"before");
+    peer.send_urgent();
+    peer.send(b"after");
+    rig.settle();
+    assert_eq!(rig.log.of(0), ["open", "bytes x", "bytes before", "bytes after"]);
+    let reads = rig.world.calls(Call::Read);
+    rig.send(&peer, b"y");
+    assert_eq!(rig.world.calls(Call::Read) - reads, 1, "once it has passed, it costs nothing");
+}

@@ -6,15 +6,17 @@
 mod accepting;
 mod broadcast;
 mod budget;
-mod clocks;
 mod chaos;
+mod clocks;
 mod closing;
 mod connecting;
 mod datagrams;
 mod fine_print;
 mod outboxes;
 mod panics;
+mod placing;
 mod promises;
+mod ready_made;
 mod shutdown;
 mod torture;
 

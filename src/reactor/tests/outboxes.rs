@@ -4,6 +4,14 @@ use super::*;
 
 const KIB: usize = 1024;
 
+/// Answers a message with as many bytes as it says.
+fn by_size(cx: &mut Context<'_, u32>, event: &Event<'_>) -> Result<usize, Fault> {
+    if let Event::Message(size) = event {
+        cx.write(&vec![0; *size as usize]);
+    }
+    plain(cx, event)
+}
+
 #[test]
 fn above_the_high_mark_input_stops_and_below_the_low_one_it_flows_again() {
     let mut rig = Rig::with(|limits| {
@@ -11,23 +19,41 @@ fn above_the_high_mark_input_stops_and_below_the_low_one_it_flows_again() {
         limits.outbox_high_bytes = 20 * KIB;
     });
     rig.world.set_capacity(KIB);
-    rig.serve(plain);
+    rig.serve(by_size);
     let peer = rig.connect();
     let id = rig.log.id(0);
-    rig.reactor.desk().write_to(id, &[0; 20 * KIB]).unwrap();
+    for size in [20 * KIB, KIB] {
+        rig.reactor.handle().send(id, size as u32).unwrap();
+        rig.settle();
+    }
+    rig.send(&peer, b"read");
+    assert_eq!(rig.log.of(0).last().unwrap(), "bytes read", "20 KiB wait: not above the mark");
+    rig.reactor.handle().send(id, 1).unwrap();
     rig.settle();
-    rig.reactor.desk().write_to(id, &[0; KIB]).unwrap();
-    rig.send(&peer, b"held");
-    assert_eq!(rig.log.of(0), ["open", "bytes held"], "20 KiB wait: that is not above the mark");
-    rig.reactor.desk().write_to(id, &[0; 1]).unwrap();
     rig.send(&peer, b"more");
-    assert_eq!(rig.log.of(0).len(), 2);
+    let held = rig.log.of(0);
+    assert_eq!(held.last().unwrap(), "message(1)");
+    assert_eq!(rig.reactor.desk().is_other_full(id), Ok(true));
     while rig.reactor.desk().backlog_of(id).unwrap() > 10 * KIB {
-        assert_eq!(rig.log.of(0).len(), 2, "above the low mark");
+        assert_eq!(rig.log.of(0), held, "above the low mark");
         peer.receive_at_most(KIB);
         rig.settle();
     }
-    assert_eq!(rig.log.of(0), ["open", "bytes held", "drain", "bytes more"]);
+    assert_eq!(rig.log.of(0)[held.len()..], ["drain", "bytes more"].map(str::to_owned));
+}
+
+#[test]
+fn what_neighbours_write_does_not_hold_input_but_drains_all_the_same() {
+    // Or a relay whose peers both send before they read would stand still for ever.
+    let (mut rig, peer) = Rig::serving(plain);
+    let id = rig.log.id(0);
+    rig.reactor.desk().write_to(id, &[0; 400 * KIB]).unwrap();
+    rig.send(&peer, b"read");
+    assert_eq!(rig.reactor.desk().is_other_full(id), Ok(true));
+    assert_eq!(rig.log.of(0), ["open", "bytes read"]);
+    assert_eq!(rig.drain(&peer).len(), 400 * KIB);
+    assert_eq!(rig.log.of(0), ["open", "bytes read", "drain"]);
+    assert_eq!(rig.reactor.desk().is_other_full(id), Ok(false));
 }
 
 #[test]
@@ -119,21 +145,21 @@ fn a_drained_outbox_that_was_filled_again_before_it_was_told_stays_held() {
             }
             _ => {}
         }
-        plain(cx, event)
+        by_size(cx, event)
     });
     let (victim, actor) = (rig.connect(), rig.connect());
     // Both drain in one turn, the actor first.
     let (victim_id, actor_id) = (rig.log.id(0), rig.log.id(1));
     for id in [actor_id, victim_id] {
-        rig.reactor.desk().write_to(id, &[0; 3 * KIB]).unwrap();
+        rig.reactor.handle().send(id, 3 * KIB as u32).unwrap();
     }
     rig.settle();
     victim.send(b"x");
     rig.settle();
-    assert_eq!(rig.log.of(1), ["open", "drain"]);
-    assert_eq!(rig.log.of(0), ["open"], "16 KiB wait for it");
+    assert_eq!(rig.log.of(1), ["open", "message(3072)", "drain"]);
+    assert_eq!(rig.log.of(0), ["open", "message(3072)"], "16 KiB wait for it");
     rig.drain(&victim);
-    assert_eq!(rig.log.of(0), ["open", "drain", "bytes x"]);
+    assert_eq!(rig.log.of(0), ["open", "message(3072)", "drain", "bytes x"]);
     drop(actor);
 }
 

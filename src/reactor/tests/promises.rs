@@ -60,7 +60,7 @@ fn no_callback_runs_inside_another() {
     assert_eq!(rig.log.of(1).last().unwrap(), "open", "it lingers");
     assert_eq!(rig.log.of(2), ["open", "aborted"]);
     assert!(peers[2].was_reset());
-    assert_eq!(rig.log.of(3), ["open", "drain", "bytes x"]);
+    assert_eq!(rig.log.of(3), ["open", "bytes x", "drain"]);
 }
 
 #[test]

@@ -240,7 +240,7 @@ fn run(seed: u64) -> Vec<u64> {
 
 #[test]
 fn whatever_chance_does_bytes_come_back_in_order_and_nothing_is_left() {
-    for seed in 0..200 {
+    for seed in 0..150 {
         let run = std::panic::catch_unwind(|| run(seed));
         assert!(run.is_ok(), "seed {seed}");
     }
