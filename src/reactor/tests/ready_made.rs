@@ -1,6 +1,8 @@
 //! The handlers of `protocols`, on a reactor.
 
 use super::*;
+use crate::codec::{Next, Part, Text, TextError, decimal};
+use crate::handler::{FrameHandler, Framed};
 use crate::protocols::{DatagramEcho, LineEcho};
 
 #[test]
@@ -39,4 +41,47 @@ fn datagram_echo_does_not_answer_other_servers() {
     rig.settle();
     assert_eq!(client.receive().unwrap().0, b"x");
     assert_eq!(chargen.receive(), None);
+}
+
+/// Takes a number, then as many bytes as it says; complains of what is no number.
+struct Counted {
+    wanted: Option<u64>,
+}
+
+impl FrameHandler<Text, u32> for Counted {
+    fn on_frame(&mut self, cx: &mut Context<'_, u32>, part: Part<'_>) -> Result<(), Fault> {
+        match part {
+            Part::Line(line) => self.wanted = decimal(line),
+            Part::Block(block) => cx.write(&[b"<", block, b">"].concat()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn steer(&mut self, decoder: &mut Text) {
+        if let Some(count) = self.wanted.take() {
+            decoder.expect(Next::Block(count));
+        }
+    }
+
+    fn on_decode_error(&mut self, cx: &mut Context<'_, u32>, error: &TextError) {
+        cx.write(format!("sorry: {error}").as_bytes());
+    }
+}
+
+#[test]
+fn a_handler_of_frames_steers_its_decoder_and_hears_of_its_errors() {
+    let mut rig = Rig::new();
+    let service = |_: &NetAddr| Framed::new(Text::new(), Counted { wanted: None });
+    rig.reactor.listen(&at(), service).unwrap();
+    let peer = rig.connect();
+    // The block arrives together with the line that announces it.
+    rig.send(&peer, b"5\r\nab\ncd\r\n2\r\nx");
+    assert_eq!(peer.receive(), b"<ab\ncd>");
+    rig.send(&peer, b"y\r\n");
+    assert_eq!(peer.receive(), b"<xy>");
+    rig.send(&peer, b"bare\n");
+    let sorry = String::from_utf8(peer.receive()).unwrap();
+    assert!(sorry.starts_with("sorry: "), "{sorry}");
+    assert!(ended_well(&peer));
 }
