@@ -7,9 +7,16 @@
 use crate::base::time::Time;
 use crate::base::wheel::Wheel;
 
-#[derive(Default)]
 pub(crate) struct Agenda {
     wheel: Wheel,
+    /// When to look at the wheel: at its nearest entry, or before it where that was forgotten.
+    next: Time,
+}
+
+impl Default for Agenda {
+    fn default() -> Agenda {
+        Agenda { wheel: Wheel::default(), next: Time::MAX }
+    }
 }
 
 impl Agenda {
@@ -17,24 +24,37 @@ impl Agenda {
     /// never.
     #[inline]
     pub(crate) fn by(&mut self, slot: u32, deadline: Time) {
-        if deadline != Time::MAX && self.wheel.deadline(slot).is_none_or(|set| deadline < set) {
+        if deadline == Time::MAX {
+            return;
+        }
+        if self.wheel.deadline(slot).is_none_or(|set| deadline < set) {
             self.wheel.set(slot, deadline);
+            let rounded = self.wheel.deadline(slot).expect("it was just set");
+            self.next = self.next.min(rounded);
         }
     }
 
     /// Forgets `slot`.
     pub(crate) fn forget(&mut self, slot: u32) {
         self.wheel.cancel(slot);
+        if self.wheel.is_empty() {
+            self.next = Time::MAX;
+        }
     }
 
     /// When somebody is to be woken next.
+    #[inline]
     pub(crate) fn next(&self) -> Option<Time> {
-        self.wheel.next()
+        (self.next != Time::MAX).then_some(self.next)
     }
 
     /// Hands out everybody who is to be woken by now, and forgets them.
+    #[inline]
     pub(crate) fn collect(&mut self, now: Time, due: &mut Vec<u32>) {
-        self.wheel.expire(now, due);
+        if now >= self.next {
+            self.wheel.expire(now, due);
+            self.next = self.wheel.next().unwrap_or(Time::MAX);
+        }
     }
 
     /// Gives back memory that no owner needs any more.
@@ -44,6 +64,7 @@ impl Agenda {
 
     pub(crate) fn check(&self) {
         self.wheel.check();
+        assert!(self.wheel.next().is_none_or(|next| self.next <= next), "somebody is overslept");
     }
 }
 

@@ -7,6 +7,9 @@ use crate::sys::Platform;
 impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Tells the handlers of connections that have ended, and lets their places come free.
     pub(super) fn reap(&mut self) {
+        if self.desk.hub.ended.is_empty() {
+            return;
+        }
         std::mem::swap(&mut self.slots, &mut self.desk.hub.ended);
         for index in 0..self.slots.len() {
             let slot = self.slots[index];
@@ -25,11 +28,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             self.early_letters.take(self.desk.hub.id(slot));
             self.free(slot);
         }
-        if !self.slots.is_empty() {
-            self.slots.clear();
-            self.retry_accept();
-            self.shrink();
-        }
+        self.slots.clear();
+        self.retry_accept();
+        self.shrink();
     }
 
     /// Lets the place of a connection come free, and drops its handler.

@@ -86,6 +86,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Writes what waits, for all who have been written to or have become writable.
     pub(super) fn flush_dirty(&mut self) {
+        if self.desk.hub.dirty.is_empty() {
+            return;
+        }
         std::mem::swap(&mut self.slots, &mut self.desk.hub.dirty);
         for index in 0..self.slots.len() {
             let slot = self.slots[index];
@@ -216,6 +219,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Tells those whose outbox has drained, and lets their input flow again.
     pub(super) fn relieve(&mut self) {
+        if self.desk.hub.drained.is_empty() {
+            return;
+        }
         std::mem::swap(&mut self.slots, &mut self.desk.hub.drained);
         for index in 0..self.slots.len() {
             let slot = self.slots[index];
