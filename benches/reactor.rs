@@ -102,6 +102,11 @@ impl StreamHandler for Timers {
         cx.write(input);
         Ok(input.len())
     }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>, _tag: u32) -> Result<(), Fault> {
+        cx.write(b"!");
+        Ok(())
+    }
 }
 
 fn timers(c: &mut Criterion) {
@@ -120,8 +125,11 @@ fn timers(c: &mut Criterion) {
             rig
         };
         let fire = |mut rig: Rig| {
-            rig.reactor.turn(Some(Duration::from_secs(61))).unwrap(); // lets the time pass
-            rig.turn();
+            let mut fired_count = 0;
+            while fired_count < rig.peers.len() {
+                rig.reactor.turn(Some(Duration::from_secs(60))).unwrap(); // lets the time pass
+                fired_count += rig.peers.iter().map(|peer| peer.receive().len()).sum::<usize>();
+            }
             rig
         };
         b.iter_batched(make, fire, BatchSize::SmallInput);

@@ -10,8 +10,9 @@ use super::naive::{self, LengthEnd, LengthForm, LinesEnd};
 use super::scene::Scene;
 use super::{Choices, Reading, assert_cuts_do_not_matter};
 use crate::codec::{
-    ByteOrder, Cobs, Decoder, Delimited, Encoder, Ending, FixedLength, LengthError, LengthPrefixed,
-    LineError, Lines, Netstrings, Slip, VarintPrefixed, Width,
+    ByteOrder, Chain, Chunked, Cobs, Decoder, Delimited, Encoder, Ending, FixedLength, LengthError,
+    LengthPrefixed, LineError, Lines, Netstrings, Next, Slip, Text, Utf8Lines, VarintPrefixed,
+    Width,
 };
 
 /// A function for a fuzzer to call.
@@ -123,7 +124,7 @@ pub fn length_prefixed(data: &[u8]) {
 }
 
 /// All other codecs, with what holds for every one: the frames and errors are the same whole and
-/// cut, and what is encoded is decoded.
+/// cut; and, where an item is a run of bytes, what is encoded is decoded.
 ///
 /// | bytes | meaning |
 /// |---|---|
@@ -133,7 +134,7 @@ pub fn length_prefixed(data: &[u8]) {
 /// | all others | the stream, and an item to encode |
 pub fn codecs(data: &[u8]) {
     let mut choices = Choices::new(data);
-    let which = choices.below(8);
+    let which = choices.below(12);
     let limit = choices.below(256);
     let (cuts, input) = cuts_and_input(choices);
     match which {
@@ -144,7 +145,29 @@ pub fn codecs(data: &[u8]) {
         4 => codec(|| Netstrings::new().with_limit(limit), &cuts, input, <[u8]>::to_vec),
         5 => codec(|| Cobs::new().with_limit(limit), &cuts, input, |it| it.to_bytes().to_vec()),
         6 => codec(|| Slip::new().with_limit(limit), &cuts, input, |it| it.to_bytes().to_vec()),
-        _ => drop(assert_cuts_do_not_matter(FixedLength::<3>::new, input, cuts, |it| it.to_vec())),
+        7 => decoder(FixedLength::<3>::new, &cuts, input, |it| it.to_vec()),
+        8 => {
+            let make = || Utf8Lines::new(Lines::new(Ending::Any).with_limit(limit));
+            decoder(make, &cuts, input, str::to_owned);
+        }
+        9 => {
+            let next = |line: &[u8]| match line.first() {
+                Some(b'.') => Next::Dotted,
+                Some(b'0'..=b'9') => Next::block(line),
+                _ => Next::Line,
+            };
+            let make = || Text::new().announced_by(next).with_block_limit(limit);
+            decoder(make, &cuts, input, |part| format!("{part:?}"));
+        }
+        10 => {
+            let make = || Chunked::new().with_limit(limit).with_extra_limit(limit);
+            decoder(make, &cuts, input, |chunk| format!("{chunk:?}"));
+        }
+        _ => {
+            let outer = || LengthPrefixed::new(Width::One, ByteOrder::Big);
+            let make = || Chain::new(outer(), Lines::new(Ending::CrLf).with_limit(limit));
+            decoder(make, &cuts, input, |line| line.whole().to_vec());
+        }
     }
 }
 
@@ -152,8 +175,8 @@ pub fn codecs(data: &[u8]) {
 /// bytes decide what its clients do and what goes wrong.
 ///
 /// However the world behaves, clients are answered with a start of the right answer; where nobody
-/// gives up, with all of it. The reactor's own checks hold after every turn, and at the end no
-/// socket, no byte and no connection is left.
+/// gives up, with all of it. The reactor's own checks hold (after every turn where there are debug
+/// assertions), and at the end no socket, no byte and no connection is left.
 pub fn reactor_echo(data: &[u8]) {
     let mut choices = Choices::new(data);
     let mut scene = Scene::new(&mut choices);
@@ -173,6 +196,18 @@ fn cuts_and_input(mut choices: Choices<'_>) -> (Vec<usize>, &[u8]) {
     let places: Vec<u16> = (0..count).map(|_| choices.short()).collect();
     let input = choices.rest();
     (places.into_iter().map(|place| usize::from(place) % (input.len() + 1)).collect(), input)
+}
+
+fn decoder<D, T>(
+    make: impl Fn() -> D,
+    cuts: &[usize],
+    input: &[u8],
+    own: impl for<'a> Fn(D::Frame<'a>) -> T,
+) where
+    D: Decoder<Error: PartialEq>,
+    T: PartialEq + Debug,
+{
+    assert_cuts_do_not_matter(make, input, cuts.iter().copied(), own);
 }
 
 fn codec<C>(

@@ -1,0 +1,67 @@
+//! Replays what fuzzers have found worth keeping. `fuzz/Cargo.toml` tells how to find more.
+
+use std::fs;
+use std::panic::catch_unwind;
+use std::path::{Path, PathBuf};
+
+use tidemill::Rng;
+use tidemill::testing::targets::TARGETS;
+
+/// The files of one target's corpus, in a fixed order.
+fn corpus(name: &str) -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+    let Ok(entries) = fs::read_dir(&dir) else { return Vec::new() };
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort_unstable();
+    files
+}
+
+/// Whether the crate is a checkout, and not a package, of which `fuzz/` is no part.
+fn is_checkout() -> bool {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").is_dir()
+}
+
+#[test]
+fn every_corpus_passes() {
+    if !is_checkout() {
+        return;
+    }
+    for (name, target) in TARGETS {
+        let files = corpus(name);
+        assert!(files.len() > 10, "fuzz/corpus/{name} has {} files", files.len());
+        for file in files {
+            let data = fs::read(&file).unwrap();
+            let outcome = catch_unwind(|| target(&data));
+            assert!(outcome.is_ok(), "{name}: {}", file.display());
+        }
+    }
+}
+
+#[test]
+fn every_target_has_its_file() {
+    if !is_checkout() {
+        return;
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("fuzz/Cargo.toml")).unwrap();
+    for (name, _) in TARGETS {
+        let path = format!("fuzz_targets/{name}.rs");
+        assert!(manifest.contains(&format!("path = \"{path}\"")), "{path} is not built");
+        let text = fs::read_to_string(root.join("fuzz").join(&path)).unwrap();
+        assert!(text.contains(&format!("targets::{name}(")), "{path} calls something else");
+    }
+}
+
+#[test]
+fn targets_bear_any_bytes() {
+    for (name, target) in TARGETS {
+        target(&[]);
+        for seed in 0..100 {
+            let mut rng = Rng::new(seed);
+            let len = 1 << rng.below(9);
+            let data = rng.bytes(len);
+            let outcome = catch_unwind(|| target(&data));
+            assert!(outcome.is_ok(), "{name}, seed {seed}");
+        }
+    }
+}
