@@ -25,10 +25,13 @@ use std::rc::Rc;
 use std::sync::{Arc, Once};
 
 use super::*;
-use crate::handler::Context;
+use crate::base::address::Address;
+use crate::base::id::{ConnId, EndpointId};
+use crate::handler::{AtLimit, Connect, Context, Service};
 use crate::hub::reason::{CloseReason, Fault};
 use crate::protocols::Echo;
 use crate::sim::{Call, Manners, Node, Peer, World};
+use crate::sys::{DatagramOptions, ListenOptions};
 
 /// One callback, with what it was about.
 #[derive(Clone, PartialEq, Eq, Debug)]
