@@ -86,22 +86,38 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
-    /// Tries the next address of a connection, or gives up with the error of the last.
-    fn attempt_next(&mut self, slot: u32, error: io::Error) {
-        let next = self.attempts.0.get_mut(&slot).and_then(|attempt| attempt.others.pop());
-        match next {
-            Some(address) => self.attempt(slot, &Address::Inet(address)),
-            None => self.desk.hub.end(slot, CloseReason::ConnectFailed(error)),
+    /// Tries an address, and where that fails at once, the others.
+    fn attempt(&mut self, slot: u32, address: &Address) {
+        if let Err(error) = self.attempt_one(slot, address) {
+            self.attempt_next(slot, error);
         }
     }
 
-    fn attempt(&mut self, slot: u32, address: &Address) {
+    /// Tries the other addresses of a connection until one does not fail at once, or gives up
+    /// with the error of the last.
+    fn attempt_next(&mut self, slot: u32, error: io::Error) {
+        let mut error = error;
+        while let Some(address) = self.next_address(slot) {
+            match self.attempt_one(slot, &Address::Inet(address)) {
+                Ok(()) => return,
+                Err(last) => error = last,
+            }
+        }
+        self.desk.hub.end(slot, CloseReason::ConnectFailed(error));
+    }
+
+    fn next_address(&mut self, slot: u32) -> Option<SocketAddr> {
+        self.attempts.0.get_mut(&slot)?.others.pop()
+    }
+
+    /// Tries one address. An error is about this one only.
+    fn attempt_one(&mut self, slot: u32, address: &Address) -> io::Result<()> {
         if let Some(former) = self.sources[slot as usize].take() {
             self.platform.close(former);
         }
         // What edges told was about the former.
         self.desk.hub.row(slot).flags.clear(SEEN);
-        let Some(Attempt { options, .. }) = self.attempts.0.get(&slot) else { return };
+        let Some(Attempt { options, .. }) = self.attempts.0.get(&slot) else { return Ok(()) };
         log::trace!("{}: connecting to {address}", self.desk.hub.id(slot));
         match self.platform.connect(address, options) {
             Ok(stream) => {
@@ -118,8 +134,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                     attempt.again = Some(address.clone());
                 }
             }
-            Err(error) => self.attempt_next(slot, error),
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
     /// Tries again what could only be waited for.

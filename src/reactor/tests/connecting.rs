@@ -352,3 +352,17 @@ fn deadlines_of_an_open_connection_begin_when_it_is_made() {
     assert_eq!(rig.log.of(1)[1..], ["timed out: the peer does not read"]);
     drop(peers);
 }
+
+#[test]
+fn however_many_addresses_of_a_name_fail_at_once_they_need_no_stack() {
+    const COUNT: u32 = 4096; // as many as fit into an answer over TCP (RFC 1035, section 4.2.2)
+    let mut rig = Rig::new();
+    let address = |number: u32| (std::net::Ipv4Addr::from(0x0a00_0000 + number), 0).into();
+    rig.world.name("db.example", (0..COUNT).map(address).collect());
+    (0..COUNT).for_each(|_| rig.world.fail_next(Call::Connect, libc::ENETUNREACH));
+    rig.dial(named(), plain);
+    rig.settle();
+    assert_eq!(rig.world.calls(Call::Connect), u64::from(COUNT));
+    assert!(rig.log.of(0)[0].contains("unreachable"));
+    rig.assert_empty();
+}
