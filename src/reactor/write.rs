@@ -123,7 +123,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let hub = &mut self.desk.hub;
         let row = hub.row(slot);
         row.flags.clear(Flags::ERROR);
-        if row.is_to_be_read() && row.flags.has(Flags::READABLE) {
+        let has_more = row.flags.has(Flags::READABLE) && !row.flags.has(Flags::EOF_SEEN);
+        if row.is_to_be_read() && has_more {
             return;
         }
         let Some(source) = self.sources[slot as usize].as_mut() else { return };

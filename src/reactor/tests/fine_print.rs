@@ -334,3 +334,22 @@ fn bytes_behind_an_urgent_one_are_read_though_no_edge_tells() {
     rig.send(&peer, b"y");
     assert_eq!(rig.world.calls(Call::Read) - reads, 1, "once it has passed, it costs nothing");
 }
+
+#[test]
+fn a_reset_after_the_peers_end_is_noticed_by_one_who_stays() {
+    let mut rig = Rig::new();
+    rig.world.set_manners(Manners { hints: true, ..Manners::default() });
+    rig.serve(|cx, event| match event {
+        Event::Eof(_) => Ok(0), // an answer is still owed
+        _ => plain(cx, event),
+    });
+    let peer = rig.connect();
+    rig.send(&peer, b"question");
+    peer.finish();
+    rig.settle();
+    peer.reset();
+    rig.settle();
+    let seen = ["open", "bytes question", "eof", "reset by the peer"];
+    assert_eq!(rig.log.of(0), seen, "rather than after the idle time");
+    rig.assert_empty();
+}
