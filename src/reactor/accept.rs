@@ -4,7 +4,7 @@ use std::io;
 
 use super::Reactor;
 use super::call::{Answers, unwound};
-use super::endpoint::{Endpoint, Kind};
+use super::endpoint::Kind;
 use super::place::{Arrival, Spread};
 use crate::base::address::NetAddr;
 use crate::base::id::EndpointId;
@@ -114,18 +114,21 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Listeners that rest at the limit go on once another reactor has closed a connection.
     fn retry_held(&mut self) {
-        if self.neighbours.is_some() && !self.desk.handle.is_full(&self.desk.hub.limits) {
-            self.retry_where(|until| until == Time::MAX);
+        let is_held = |until| until == Time::MAX;
+        let mut endpoints = self.endpoints.iter();
+        // Somebody else may have taken what had come free: then the next to close must wake us
+        // once more.
+        if self.neighbours.is_some()
+            && endpoints.any(|(_, endpoint)| endpoint.rests_until().is_some_and(is_held))
+            && !self.desk.handle.hold_accept(&self.desk.hub.limits)
+        {
+            self.retry_where(is_held);
         }
     }
 
     fn retry_where(&mut self, may_retry: impl Fn(Time) -> bool) {
-        let rests = |endpoint: &Endpoint<M, P>| match &endpoint.kind {
-            Kind::Listener(listening) => listening.rests_until.is_some_and(&may_retry),
-            Kind::Datagram(_) => false,
-        };
         for (slot, endpoint) in &mut self.endpoints {
-            if rests(endpoint) && !endpoint.is_ready {
+            if endpoint.rests_until().is_some_and(&may_retry) && !endpoint.is_ready {
                 endpoint.is_ready = true;
                 self.ready_endpoints.push(slot as u32);
             }

@@ -9,6 +9,7 @@ use super::datagram::Socketed;
 use super::place::Spread;
 use crate::base::address::NetAddr;
 use crate::base::id::{ConnId, EndpointId};
+use crate::base::time::Time;
 use crate::handler::{DatagramHandler, OutQueue, Service, ServiceContext};
 use crate::hub::agenda::Timers;
 use crate::sys::{Platform, Socket, Token};
@@ -31,6 +32,14 @@ impl<M: 'static, P: Platform> Endpoint<M, P> {
         match &self.kind {
             Kind::Listener(listening) => listening.socket.as_ref()?.local_addr().ok(),
             Kind::Datagram(socketed) => socketed.socket.local_addr().ok(),
+        }
+    }
+
+    /// Until when it rests, where it is a listener that does.
+    pub(super) fn rests_until(&self) -> Option<Time> {
+        match &self.kind {
+            Kind::Listener(listening) => listening.rests_until,
+            Kind::Datagram(_) => None,
         }
     }
 
@@ -186,11 +195,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     pub(super) fn note_endpoint_deadline(&mut self, slot: u32) {
         let Some(endpoint) = self.endpoints.get(slot as usize) else { return };
-        let rest = match &endpoint.kind {
-            Kind::Listener(listening) => listening.rests_until,
-            Kind::Datagram(_) => None,
-        };
-        if let Some(next) = [endpoint.timers.next(), rest].into_iter().flatten().min() {
+        let deadlines = [endpoint.timers.next(), endpoint.rests_until()];
+        if let Some(next) = deadlines.into_iter().flatten().min() {
             self.endpoint_agenda.by(slot, next);
         }
     }

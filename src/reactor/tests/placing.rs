@@ -124,3 +124,28 @@ fn a_broadcast_reaches_the_members_on_all_reactors() {
     assert_eq!(ticket.receipt().map(|it| it.sent), Some(2));
     assert!(peers.iter().all(|peer| peer.receive() == b"hi"));
 }
+
+#[test]
+fn a_listener_that_was_woken_in_vain_is_woken_again() {
+    let world = World::new(1);
+    let mut rigs = pair(&world, Placement::RoundRobin, |limits| limits.connections = 2);
+    let peers: Vec<Peer> = (0..3).map(|_| world.connect(at())).collect();
+    settle(&mut rigs);
+    // What becomes free is taken by an outgoing connection before the listener's turn comes.
+    peers[1].finish();
+    rigs[1].settle();
+    let far: Address = "10.0.0.9:9".parse().unwrap();
+    world.hold_connects(far.clone());
+    let id = rigs[1].dial(far, plain);
+    rigs[1].settle();
+    rigs[0].settle();
+    assert_eq!(rigs[0].log.count(), 1, "full again");
+    rigs[1].reactor.desk().abort_other(id).unwrap();
+    rigs[1].settle();
+    let before = world.now();
+    rigs[0].reactor.turn(Some(secs(100))).unwrap();
+    assert_eq!(world.now(), before, "woken at once");
+    settle(&mut rigs);
+    assert_eq!(rigs[0].log.count(), 2);
+    drop(peers);
+}
