@@ -27,6 +27,8 @@ pub struct Desk<M: 'static = ()> {
     pub(crate) hub: Hub,
     /// Connections that callbacks asked for; they are started between callbacks.
     pub(crate) outgoing: Vec<Outgoing<M>>,
+    /// The reactor is shutting down: nothing new begins.
+    pub(crate) is_closing: bool,
     pub(crate) handle: Handle<M>,
 }
 
@@ -39,7 +41,7 @@ pub(crate) struct Outgoing<M: 'static> {
 
 impl<M: 'static> Desk<M> {
     pub(crate) fn new(hub: Hub, handle: Handle<M>) -> Desk<M> {
-        Desk { hub, outgoing: Vec::new(), handle }
+        Desk { hub, outgoing: Vec::new(), is_closing: false, handle }
     }
 
     /// This turn's moment. Time stands still within a turn.
@@ -65,7 +67,7 @@ impl<M: 'static> Desk<M> {
     /// ```
     ///
     /// # Errors
-    /// The reactor has as many connections as it may.
+    /// The reactor has as many connections as it may; or it is shutting down, and starts none.
     pub fn connect(
         &mut self,
         to: impl Into<Connect>,
@@ -79,9 +81,7 @@ impl<M: 'static> Desk<M> {
         to: Connect,
         handler: Box<dyn StreamHandler<M>>,
     ) -> Result<ConnId, AtLimit> {
-        if self.handle.is_full(&self.hub.limits) {
-            return Err(AtLimit);
-        }
+        self.admit()?;
         self.handle.count_opened(self.hub.reactor);
         let id = self.hub.insert(Phase::Connecting, &NetAddr::Unnamed, NO_ENDPOINT);
         let row = self.hub.row(id.slot());
@@ -93,6 +93,12 @@ impl<M: 'static> Desk<M> {
         self.hub.agenda.by(id.slot(), deadline);
         self.outgoing.push(Outgoing { id, to, handler });
         Ok(id)
+    }
+
+    /// Whether one more connection may begin.
+    pub(crate) fn admit(&self) -> Result<(), AtLimit> {
+        let is_full = self.is_closing || self.handle.is_full(&self.hub.limits);
+        if is_full { Err(AtLimit) } else { Ok(()) }
     }
 
     /// Writes to another connection of this reactor.
@@ -403,13 +409,14 @@ impl From<std::net::SocketAddr> for Connect {
     }
 }
 
-/// There are as many connections as [`Limits::connections`](crate::Limits::connections) allows.
+/// There are as many connections as [`Limits::connections`](crate::Limits::connections) allows,
+/// or the reactor is shutting down and allows no more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AtLimit;
 
 impl fmt::Display for AtLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("as many connections as allowed are open")
+        f.write_str("no more connections are allowed")
     }
 }
 

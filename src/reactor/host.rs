@@ -92,8 +92,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// terminal, a serial line.
     ///
     /// # Errors
-    /// The system cannot watch it (it is a regular file, for one), or as many connections are
-    /// open as may be.
+    /// The system cannot watch it (it is a regular file, for one), or [`AtLimit`].
     pub fn adopt_stream(
         &mut self,
         fd: impl Into<OwnedFd>,
@@ -108,9 +107,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         fd: OwnedFd,
         handler: Box<dyn StreamHandler<M>>,
     ) -> io::Result<ConnId> {
-        if self.desk.handle.is_full(&self.desk.hub.limits) {
-            return Err(io::Error::new(io::ErrorKind::QuotaExceeded, AtLimit));
-        }
+        let at_limit = |error| io::Error::new(io::ErrorKind::QuotaExceeded, error);
+        self.desk.admit().map_err(at_limit)?;
         let stream = self.platform.adopt_stream(fd)?;
         self.desk.handle.count_opened(self.desk.hub.reactor);
         let slot = self.insert(stream, handler, &NetAddr::Unnamed, NO_ENDPOINT);
@@ -130,7 +128,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Starts an outgoing connection; see [`Desk::connect`].
     ///
     /// # Errors
-    /// As many connections are open as may be.
+    /// As for [`Desk::connect`].
     pub fn connect(
         &mut self,
         to: impl Into<Connect>,

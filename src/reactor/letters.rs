@@ -74,6 +74,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                     log::warn!("a connection that was asked for is not made: {error}");
                 }
             }
+            Letter::Listen(id, ..) if self.desk.is_closing => {
+                log::warn!("{id}: shutting down, a listener that was handed over is closed");
+            }
             Letter::Listen(id, fd, service) => {
                 let adopted = self.platform.adopt_listener(fd);
                 let added =

@@ -74,6 +74,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     fn begin_shutdown(&mut self, deadline: Time) {
         log::info!("shutting down, {} connections are open", self.desk.hub.rows.len());
         self.shutdown = Stage::Draining { deadline };
+        // Or a handler that connects again at its end would never let us come to ours.
+        self.desk.is_closing = true;
         self.accept_the_last();
         for slot in self.all_slots() {
             self.retire(slot);
@@ -157,6 +159,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             self.remove_endpoints();
             log::info!("stopped: {}", self.report);
             self.shutdown = Stage::Stopped;
+            self.desk.is_closing = false;
         }
     }
 }

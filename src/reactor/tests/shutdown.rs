@@ -194,17 +194,14 @@ fn a_reactor_that_has_stopped_serves_again() {
 }
 
 #[test]
-fn what_connects_and_what_is_asked_for_meanwhile_ends_with_the_shutdown() {
+fn what_connects_meanwhile_ends_with_the_shutdown_and_nothing_new_begins() {
     let mut rig = Rig::new();
-    rig.world.hold_connects("10.0.0.9:9".parse::<Address>().unwrap());
-    let elsewhere = || "10.0.0.9:9".parse::<Address>().unwrap();
+    rig.world.hold_connects(elsewhere());
     rig.dial(elsewhere(), plain);
     rig.settle();
-    let log = rig.log.clone();
-    rig.serve(move |cx, event| {
+    rig.serve(|cx, event| {
         if *event == Event::Shutdown {
-            let handler = log.handler(&script(plain));
-            cx.connect(elsewhere(), handler).unwrap();
+            assert_eq!(cx.connect(elsewhere(), Echo), Err(AtLimit), "nothing new begins");
         }
         plain(cx, event)
     });
@@ -214,7 +211,6 @@ fn what_connects_and_what_is_asked_for_meanwhile_ends_with_the_shutdown() {
     peer.finish();
     rig.settle();
     assert_eq!(rig.log.of(0), ["shut down before it had finished"]);
-    assert_eq!(rig.log.of(2), ["shut down before it had finished"]);
     assert!(rig.turn().is_stopped);
     rig.assert_empty();
 }
@@ -299,4 +295,60 @@ fn answers_to_what_was_read_wait_for_a_slow_reader_rather_than_overflow() {
     assert_eq!(all, wanted);
     assert_eq!(rig.log.of(0).last().unwrap(), "closed");
     assert_eq!(rig.reactor.report(), report(1, 0, 0));
+}
+
+/// Connects again at its end, as a client does that is to stay connected.
+struct Faithful;
+
+impl StreamHandler<u32> for Faithful {
+    fn on_bytes(&mut self, _: &mut Context<'_, u32>, input: &[u8]) -> Result<usize, Fault> {
+        Ok(input.len())
+    }
+
+    fn on_close(&mut self, cx: &mut Context<'_, u32>, _: &CloseReason) {
+        let _ = cx.connect(elsewhere(), Faithful);
+    }
+}
+
+fn elsewhere() -> Address {
+    "10.0.0.9:9".parse().unwrap()
+}
+
+#[test]
+fn a_handler_that_connects_again_at_its_end_does_not_keep_a_shutdown_from_ending() {
+    let mut rig = Rig::new();
+    let listener = rig.world.listen(elsewhere());
+    rig.reactor.connect(elsewhere(), Faithful).unwrap();
+    for _ in 0..3 {
+        rig.settle();
+        drop(listener.accept().expect("it has come again"));
+    }
+    rig.settle();
+    rig.reactor.shutdown(secs(1));
+    for _ in 0..10 {
+        rig.turn();
+    }
+    listener.accept().expect("the last").finish();
+    rig.settle();
+    assert!(rig.turn().is_stopped);
+    rig.assert_empty();
+    rig.reactor.connect(elsewhere(), Faithful).expect("before it runs again");
+}
+
+#[test]
+fn what_is_asked_for_from_elsewhere_meanwhile_does_not_begin() {
+    let (mut rig, peer) = Rig::serving(|cx, event| match event {
+        Event::Shutdown => Ok(0), // stays
+        _ => plain(cx, event),
+    });
+    rig.reactor.shutdown(secs(10));
+    rig.settle();
+    rig.reactor.handle().connect(0, elsewhere(), Echo).unwrap();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    rig.reactor.handle().adopt_listener(0, socket, |_: &NetAddr| Echo).unwrap();
+    rig.settle();
+    assert_eq!(logged("is not made: no more connections are allowed"), 1);
+    assert_eq!(logged("shutting down, a listener that was handed over is closed"), 1);
+    assert_eq!(rig.reactor.connection_count(), 1);
+    drop(peer);
 }
