@@ -54,9 +54,14 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Notes what a write answered, and gives back how much was taken.
     #[inline(always)] // on the way of every answer, from two places
-    fn judge_write(&mut self, slot: u32, wanted: usize, answer: io::Result<usize>) -> usize {
+    pub(super) fn judge_write(&mut self, slot: u32, wanted: usize, answer: io::Result<usize>) -> usize {
         let hub = &mut self.desk.hub;
         match answer {
+            // Nobody would tell when to try again, and to try at once may be for ever.
+            Ok(0) => {
+                hub.end(slot, CloseReason::Failed(io::ErrorKind::WriteZero.into()));
+                0
+            }
             Ok(sent) => {
                 hub.rows[slot as usize].last_activity = hub.now;
                 hub.counters.writes += 1;

@@ -233,3 +233,14 @@ fn an_unsent_answer_keeps_its_place_before_later_ones_however_short_the_writes()
         assert_eq!(got, wanted);
     }
 }
+
+#[test]
+fn a_system_that_takes_nothing_without_an_error_is_not_asked_for_ever() {
+    // No socket does that (send(2)); a device behind an adopted descriptor might.
+    let (mut rig, _peer) = Rig::serving(plain);
+    let slot = rig.log.id(0).slot();
+    assert_eq!(rig.reactor.judge_write(slot, 5, Ok(0)), 0);
+    rig.settle();
+    assert_eq!(rig.log.of(0), ["open", "failed: write zero"]);
+    rig.assert_empty();
+}
