@@ -198,6 +198,38 @@ fn the_write_end_of_a_pipe_delivers_everything_and_then_the_end() {
     });
 }
 
+/// As [`Say`], but ends its direction rather than the connection.
+struct SayAll(Say);
+
+impl StreamHandler for SayAll {
+    fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
+        cx.write(&self.0.0);
+        cx.finish();
+        Ok(())
+    }
+
+    fn on_bytes(&mut self, cx: &mut Context<'_>, input: &[u8]) -> Result<usize, Fault> {
+        self.0.on_bytes(cx, input)
+    }
+
+    fn on_close(&mut self, cx: &mut Context<'_>, why: &CloseReason) {
+        self.0.on_close(cx, why);
+    }
+}
+
+#[test]
+fn the_write_end_of_a_pipe_has_no_other_direction_to_wait_for() {
+    let (reader, writer) = pipe();
+    let (ended, ends) = mpsc::channel();
+    let mut reactor: Reactor = Reactor::new().unwrap();
+    reactor.adopt_stream(writer, SayAll(Say(b"all".to_vec(), ended))).unwrap();
+    while_running(&mut reactor, move || {
+        let read = in_time("a pipe's end", move || read_to_end(&mut File::from(reader)));
+        assert_eq!(read, b"all");
+        assert_eq!(told(&ends), "closed");
+    });
+}
+
 #[test]
 fn a_pipe_whose_reader_has_gone_ends() {
     let (reader, writer) = pipe();

@@ -54,7 +54,12 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Notes what a write answered, and gives back how much was taken.
     #[inline(always)] // on the way of every answer, from two places
-    pub(super) fn judge_write(&mut self, slot: u32, wanted: usize, answer: io::Result<usize>) -> usize {
+    pub(super) fn judge_write(
+        &mut self,
+        slot: u32,
+        wanted: usize,
+        answer: io::Result<usize>,
+    ) -> usize {
         let hub = &mut self.desk.hub;
         match answer {
             // Nobody would tell when to try again, and to try at once may be for ever.
@@ -182,6 +187,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 let has_peer_ended = row.flags.has(Flags::EOF_TOLD);
                 if row.flags.insert(Flags::FINISHED) {
                     self.finish(slot);
+                    self.look_once(slot);
                 }
                 if has_peer_ended {
                     self.desk.hub.close(slot, CloseReason::Closed);
@@ -219,8 +225,14 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
         hub.enter(slot, Phase::Lingering);
         hub.agenda.by(slot, hub.now + hub.limits.linger);
-        hub.row(slot).flags.set(Flags::READABLE); // one look, whatever edges have told
-        hub.mark_runnable(slot);
+        self.look_once(slot);
+    }
+
+    /// Our end was sent: one look for the peer's, whatever edges have told. The write end of a
+    /// pipe has its own then, which no edge tells.
+    fn look_once(&mut self, slot: u32) {
+        self.desk.hub.row(slot).flags.set(Flags::READABLE);
+        self.desk.hub.mark_runnable(slot);
     }
 
     /// Tells those whose outbox has drained, and lets their input flow again.
