@@ -5,7 +5,7 @@ use std::io;
 use super::Reactor;
 use super::call::{Answers, unwound};
 use super::endpoint::Kind;
-use super::place::{Arrival, Spread};
+use super::place::{Arrival, Neighbours, Spread};
 use crate::base::address::NetAddr;
 use crate::base::id::EndpointId;
 use crate::base::time::Time;
@@ -186,6 +186,14 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let mut arrivals = Vec::new();
         neighbours.collect(&mut arrivals);
         for arrival in arrivals {
+            self.open_arrival(arrival);
+        }
+    }
+
+    /// Takes what others have handed over by now; from now on they keep what they accept.
+    pub(super) fn take_last_arrivals(&mut self) {
+        let last = self.neighbours.as_ref().map_or_else(Vec::new, Neighbours::close);
+        for arrival in last {
             self.open_arrival(arrival);
         }
     }

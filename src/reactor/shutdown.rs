@@ -150,12 +150,14 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.report.undelivered_bytes += extras.map_or(0, |extras| extras.undelivered as u64);
     }
 
-    /// The shutdown has come to its end once nobody is left.
+    /// The shutdown has come to its end once nobody is left, and nobody can come any more.
     pub(super) fn note_stopped(&mut self) {
-        if matches!(self.shutdown, Stage::Draining { .. })
-            && self.desk.hub.rows.is_empty()
-            && !self.has_admissible()
-        {
+        let is_draining = matches!(self.shutdown, Stage::Draining { .. });
+        if !is_draining || !self.desk.hub.rows.is_empty() {
+            return;
+        }
+        self.take_last_arrivals();
+        if self.desk.hub.rows.is_empty() {
             self.remove_endpoints();
             log::info!("stopped: {}", self.report);
             self.shutdown = Stage::Stopped;

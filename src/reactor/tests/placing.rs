@@ -149,3 +149,44 @@ fn a_listener_that_was_woken_in_vain_is_woken_again() {
     assert_eq!(rigs[0].log.count(), 2);
     drop(peers);
 }
+
+/// The first reactor accepts, within a turn that began before it could know of a shutdown.
+fn accept_amid_a_turn(rigs: &mut [Rig; 2]) {
+    rigs[0].reactor.note_endpoint(0);
+    rigs[0].reactor.admit();
+}
+
+#[test]
+fn what_is_handed_over_to_one_that_is_about_to_stop_is_served() {
+    let world = World::new(1);
+    let mut rigs = pair(&world, Placement::RoundRobin, |_| {});
+    settle(&mut rigs);
+    let peers: Vec<Peer> = (0..2).map(|_| world.connect(at())).collect();
+    rigs[0].reactor.handle().shutdown(secs(10));
+    rigs[1].reactor.heed_shutdown();
+    accept_amid_a_turn(&mut rigs);
+    rigs[1].reactor.note_stopped();
+    assert_eq!(rigs[1].log.of(0), ["open", "shutdown"]);
+    settle(&mut rigs);
+    assert!(peers.iter().all(ended_well));
+    drop(peers);
+    settle(&mut rigs);
+    assert!(rigs.iter_mut().all(|rig| rig.turn().is_stopped));
+    assert_eq!(world.open_sockets(), 0);
+}
+
+#[test]
+fn whoever_would_hand_over_to_one_that_has_stopped_keeps_it() {
+    let world = World::new(1);
+    let mut rigs = pair(&world, Placement::RoundRobin, |_| {});
+    settle(&mut rigs);
+    let peers: Vec<Peer> = (0..2).map(|_| world.connect(at())).collect();
+    rigs[0].reactor.handle().shutdown(secs(10));
+    assert!(rigs[1].turn().is_stopped);
+    accept_amid_a_turn(&mut rigs);
+    settle(&mut rigs);
+    for number in 0..2 {
+        assert_eq!(rigs[0].log.of(number), ["open", "shutdown"]);
+    }
+    assert!(peers.iter().all(ended_well));
+}
