@@ -446,3 +446,10 @@ fn the_limit_is_one_for_all_reactors() {
     limit_holds(2, Placement::RoundRobin);
     limit_holds(2, Placement::LeastLoaded);
 }
+
+#[test]
+fn limits_that_contradict_each_other_are_an_error_before_anything_is_bound() {
+    let limits = Limits { mailbox: 0, ..Limits::default() };
+    let error = Server::builder().limits(limits).bind().err().unwrap();
+    assert_eq!(error.to_string(), "limit mailbox is zero");
+}

@@ -1,5 +1,6 @@
 //! Every bound of a reactor, in one place, each with its default and the reason for it.
 
+use std::io;
 use std::time::Duration;
 
 /// The bounds of a reactor. All are on by default and none is zero.
@@ -125,6 +126,14 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// As [`check`](Limits::check), for whoever answers errors of the system.
+    pub(crate) fn checked(self) -> io::Result<Limits> {
+        match self.check() {
+            Ok(()) => Ok(self),
+            Err(wrong) => Err(io::Error::new(io::ErrorKind::InvalidInput, wrong)),
+        }
+    }
+
     /// Looks for values that contradict each other.
     ///
     /// # Errors

@@ -162,6 +162,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// # Errors
     /// [`Limits::check`] complains.
     pub fn with_platform(platform: P, limits: Limits) -> io::Result<Reactor<M, P>> {
+        let limits = limits.checked()?;
         let handle = Handle::new(vec![platform.waker()], limits.mailbox);
         Reactor::assemble(platform, limits, handle, 0, None)
     }
@@ -174,8 +175,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         index: u32,
         neighbours: Option<Neighbours<P::Stream>>,
     ) -> io::Result<Reactor<M, P>> {
-        limits.check().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        let mut hub = Hub::new(index, limits);
+        let mut hub = Hub::new(index, limits.checked()?);
         hub.now = platform.now();
         Ok(Reactor {
             platform,

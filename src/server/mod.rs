@@ -153,22 +153,23 @@ impl<M: Send + 'static> Builder<M> {
     /// Binds every socket. Nothing is accepted yet, but clients can queue from now on.
     ///
     /// # Errors
-    /// The first address that cannot be had, with the reason.
+    /// [`Limits::check`] complains; or the first address that cannot be had, with the reason.
     pub fn bind(self) -> Result<Server<M>, BindError> {
         let whole = |error| BindError { address: None, error };
         if self.threads == 0 {
             let error = io::Error::new(io::ErrorKind::InvalidInput, "no threads to serve with");
             return Err(whole(error));
         }
+        let limits = self.limits.checked().map_err(whole)?;
         let mut platforms = Vec::new();
         for _ in 0..self.threads {
             platforms.push(Os::new().map_err(whole)?);
         }
         let wakers = platforms.iter().map(Platform::waker).collect();
         let mut server = Server {
-            handle: Handle::new(wakers, self.limits.mailbox),
+            handle: Handle::new(wakers, limits.mailbox),
             seats: platforms.into_iter().map(Seat::new).collect(),
-            limits: self.limits,
+            limits,
             placement: self.placement,
             bound: Vec::new(),
             #[cfg(feature = "signals")]

@@ -201,3 +201,16 @@ fn a_letter_sent_from_a_callback_comes_in_a_later_turn() {
     }
     assert_eq!(rig.log.of(0)[2..], vec!["message(1)"; 5], "one a turn: the first in its own");
 }
+
+#[test]
+fn limits_that_contradict_each_other_are_an_error() {
+    for change in
+        [|limits: &mut Limits| limits.mailbox = 0, |limits: &mut Limits| limits.timers = 0]
+    {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        let wanted = limits.check().unwrap_err();
+        let made = Reactor::<u32, _>::with_platform(World::new(1).node(), limits);
+        assert_eq!(made.err().unwrap().to_string(), wanted);
+    }
+}
