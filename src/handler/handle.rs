@@ -288,9 +288,9 @@ impl<M: 'static> Handle<M> {
         self.shared.posts[reactor as usize].mailbox.collect(into);
     }
 
-    /// Refuses what comes from now on; what had come is dropped.
-    pub(crate) fn close_mailbox(&self, reactor: u32) {
-        drop(self.shared.posts[reactor as usize].mailbox.close());
+    /// Refuses what comes from now on, and answers what had come.
+    pub(crate) fn close_mailbox(&self, reactor: u32) -> Vec<Letter<M>> {
+        self.shared.posts[reactor as usize].mailbox.close()
     }
 
     /// The grace of a shutdown that was asked for since the last call.

@@ -131,7 +131,14 @@ fn guard<M: 'static, R>(
 /// Runs code that is not ours; a panic comes back as its message.
 #[inline]
 pub(super) fn unwound<R>(foreign: impl FnOnce() -> R) -> Result<R, String> {
-    catch_unwind(AssertUnwindSafe(foreign)).map_err(|payload| message_of(&*payload))
+    catch_unwind(AssertUnwindSafe(foreign)).map_err(|payload| {
+        let message = message_of(&*payload);
+        // Even what was thrown may panic while it is dropped; what that throws is let be.
+        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(again);
+        }
+        message
+    })
 }
 
 /// What a panic said, escaped and cut, as it may quote what a peer sent.

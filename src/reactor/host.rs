@@ -108,8 +108,14 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         handler: Box<dyn StreamHandler<M>>,
     ) -> io::Result<ConnId> {
         let at_limit = |error| io::Error::new(io::ErrorKind::QuotaExceeded, error);
-        self.desk.admit().map_err(at_limit)?;
-        let stream = self.platform.adopt_stream(fd)?;
+        let admitted = self.desk.admit().map_err(at_limit);
+        let stream = match admitted.and_then(|()| self.platform.adopt_stream(fd)) {
+            Ok(stream) => stream,
+            Err(error) => {
+                self.let_go("a handler", handler);
+                return Err(error);
+            }
+        };
         self.desk.handle.count_opened(self.desk.hub.reactor);
         let slot = self.insert(stream, handler, &NetAddr::Unnamed, NO_ENDPOINT);
         if let Err(error) = self.register(slot) {

@@ -1,6 +1,7 @@
 //! Step 6: what other threads have sent.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::Reactor;
 use super::call::Answers;
@@ -69,22 +70,29 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             Letter::Broadcast(posting) => {
                 posting.ticket.add(self.desk.hub.broadcast(&posting.broadcast));
             }
-            Letter::Connect(to, handler) => {
-                if let Err(error) = self.desk.connect_boxed(*to, handler) {
+            Letter::Connect(to, handler) => match self.desk.admit() {
+                Ok(()) => drop(self.desk.connect_boxed(*to, handler)),
+                Err(error) => {
                     log::warn!("a connection that was asked for is not made: {error}");
+                    self.let_go("a handler", handler);
                 }
-            }
-            Letter::Listen(id, ..) if self.desk.is_closing => {
+            },
+            Letter::Listen(id, _, service) if self.desk.is_closing => {
                 log::warn!("{id}: shutting down, a listener that was handed over is closed");
+                self.let_go("a service", service);
             }
-            Letter::Listen(id, fd, service) => {
-                let adopted = self.platform.adopt_listener(fd);
-                let added =
-                    adopted.and_then(|it| self.add_listener(id, Some(it), service, Spread::Here));
-                if let Err(error) = added {
-                    log::error!("{id}: cannot listen: {error}");
+            Letter::Listen(id, fd, service) => match self.platform.adopt_listener(fd) {
+                Ok(listener) => {
+                    let added = self.add_listener(id, Some(listener), service, Spread::Here);
+                    if let Err(error) = added {
+                        log::error!("{id}: cannot listen: {error}");
+                    }
                 }
-            }
+                Err(error) => {
+                    log::error!("{id}: cannot listen: {error}");
+                    self.let_go("a service", service);
+                }
+            },
             Letter::Unlisten(id) => drop(self.close_endpoint(id)),
             Letter::Adopt(fd, handler) => {
                 if let Err(error) = self.adopt_boxed(fd, handler) {
@@ -96,8 +104,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     fn deliver_message(&mut self, id: ConnId, message: M) {
         let Ok(slot) = self.desk.hub.resolve(id) else {
-            log::trace!("{id}: a message came too late");
-            return;
+            return self.lose_message(id, message);
         };
         let phase = self.desk.hub.row(slot).phase;
         match phase {
@@ -108,8 +115,13 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             Phase::Connecting if self.early_letters.len() < self.desk.hub.limits.mailbox => {
                 self.early_letters.push(id, message);
             }
-            _ => log::trace!("{id}: a message came too late"),
+            _ => self.lose_message(id, message),
         }
+    }
+
+    fn lose_message(&mut self, to: impl fmt::Display, message: M) {
+        log::trace!("{to}: a message came too late");
+        self.let_go("a message", message);
     }
 
     /// Delivers what came before a connection was made.
@@ -122,8 +134,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     fn deliver_notice(&mut self, id: EndpointId, message: M) {
         let Some(slot) = self.endpoint_slot(id) else {
-            log::trace!("{id}: a message came too late");
-            return;
+            return self.lose_message(id, message);
         };
         match self.endpoints[slot as usize].kind {
             Kind::Listener(_) => self.call_service(slot, |it, cx| it.on_message(cx, message)),

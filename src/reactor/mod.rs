@@ -429,7 +429,9 @@ impl<M: 'static, P: Platform> Drop for Reactor<M, P> {
     /// Closes everything at once; handlers are dropped without a callback. A
     /// [`shutdown`](Handle::shutdown) before is the orderly way.
     fn drop(&mut self) {
-        self.desk.handle.close_mailbox(self.desk.hub.reactor);
+        for letter in self.desk.handle.close_mailbox(self.desk.hub.reactor) {
+            self.let_go("a letter", letter);
+        }
         let arrivals = self.neighbours.as_ref().map_or_else(Vec::new, Neighbours::close);
         for arrival in arrivals {
             self.platform.close(arrival.stream);

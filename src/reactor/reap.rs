@@ -25,7 +25,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             });
             self.count_end(slot, &reason);
             self.attempts.forget(slot);
-            self.early_letters.take(self.desk.hub.id(slot));
+            for message in self.early_letters.take(self.desk.hub.id(slot)) {
+                self.let_go("a message", message);
+            }
             self.free(slot);
         }
         self.slots.clear();
@@ -36,10 +38,14 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Lets the place of a connection come free, and drops its handler.
     pub(super) fn free(&mut self, slot: u32) {
         let handler = self.remove(slot);
-        // Even this is code that is not ours.
-        if let Err(message) = unwound(|| drop(handler)) {
+        self.let_go("a handler", handler);
+    }
+
+    /// Drops what is of somebody else's making. Even that may panic, without consequence.
+    pub(super) fn let_go<T>(&mut self, what: &str, foreign: T) {
+        if let Err(message) = unwound(|| drop(foreign)) {
             self.desk.hub.counters.panics += 1;
-            log::error!("a handler panicked while it was dropped: {message}");
+            log::error!("{what} panicked while it was dropped: {message}");
         }
     }
 }

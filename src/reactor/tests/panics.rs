@@ -223,3 +223,61 @@ fn what_a_panic_said_is_escaped_and_cut() {
     assert!(told[0].1.starts_with("a\\nbx") && told[0].1.len() < 1000);
     assert_eq!(logged("the handler panicked: a\\nbx"), 1);
 }
+
+/// Something that panics when it is dropped.
+#[derive(Debug)]
+struct Grenade;
+
+impl Drop for Grenade {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+#[test]
+fn a_panic_that_throws_what_panics_in_turn_is_contained() {
+    let (mut rig, peer) = Rig::serving(|cx, event| match event {
+        Event::Bytes(_) => std::panic::panic_any(Grenade),
+        _ => plain(cx, event),
+    });
+    rig.send(&peer, b"x");
+    assert_eq!(rig.log.of(0), ["open", "bytes x"]);
+    assert_eq!(rig.reactor.counters().panics, 1);
+    rig.assert_empty();
+}
+
+#[test]
+fn a_message_or_handler_that_panics_while_it_is_dropped_unused_is_contained() {
+    struct Bomb(#[allow(dead_code)] Grenade);
+    impl StreamHandler<Grenade> for Bomb {
+        fn on_bytes(&mut self, _: &mut Context<'_, Grenade>, _: &[u8]) -> Result<usize, Fault> {
+            unreachable!("it is never made")
+        }
+    }
+    let world = World::new(1);
+    let far: Address = "10.0.0.9:9".parse().unwrap();
+    world.hold_connects(far.clone());
+    let limits = Limits { connections: 1, ..Limits::default() };
+    let mut reactor: Reactor<Grenade, _> = Reactor::with_platform(world.node(), limits).unwrap();
+    let id = reactor.connect(far.clone(), Echo).unwrap();
+    let handle = reactor.handle().clone();
+    let post = || {
+        handle.send(id, Grenade).unwrap(); // to one that is not made, and never will be
+        handle.send(id, Grenade).unwrap();
+        handle.notify(0, EndpointId::new(5), Grenade).unwrap(); // to nobody
+        handle.connect(0, far.clone(), Bomb(Grenade)).unwrap(); // above the limit
+    };
+    post();
+    let turn = |reactor: &mut Reactor<Grenade, _>| reactor.turn(Some(Duration::ZERO)).unwrap();
+    turn(&mut reactor);
+    turn(&mut reactor);
+    assert_eq!(reactor.counters().panics, 2);
+    reactor.desk().abort_other(id).unwrap();
+    turn(&mut reactor);
+    assert_eq!(reactor.counters().panics, 4, "and what had waited for it");
+    handle.send(id, Grenade).unwrap();
+    turn(&mut reactor);
+    assert_eq!(reactor.counters().panics, 5, "it is gone");
+    post();
+    drop(reactor);
+}
