@@ -149,7 +149,8 @@ where
                 self.wanted_bytes = (rest.len() - skipped).saturating_add(self.decoder.needs());
                 return Ok(taken + skipped);
             };
-            debug_assert!(len > 0 && len <= rest.len(), "the decoder takes what it used");
+            // A decoder that answers frames of nothing would have us here for ever.
+            assert!(len > 0 && len <= rest.len(), "a frame takes a byte at least, and at most all");
             taken += len;
             self.handler.on_frame(cx, frame)?;
             self.handler.steer(&mut self.decoder);

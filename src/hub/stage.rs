@@ -108,6 +108,10 @@ impl Stage {
     ) -> Result<(), E> {
         let start = self.own.len();
         let filled = fill(&mut self.own);
+        if self.own.len() < start {
+            self.clear(); // the pieces would point at nothing
+            panic!("an encoder appends, and takes nothing away");
+        }
         if filled.is_err() {
             self.own.truncate(start);
         }

@@ -281,3 +281,57 @@ fn a_message_or_handler_that_panics_while_it_is_dropped_unused_is_contained() {
     post();
     drop(reactor);
 }
+
+#[test]
+fn an_encoder_that_takes_away_what_was_written_ends_its_own_connection_only() {
+    struct Clears;
+    impl crate::codec::Encoder for Clears {
+        type Item<'a> = ();
+        type Error = std::fmt::Error;
+        fn encode(&mut self, (): (), out: &mut Vec<u8>) -> Result<(), Self::Error> {
+            out.clear();
+            Ok(())
+        }
+    }
+    let (mut rig, peer) = Rig::serving(|cx, event| {
+        if let Event::Bytes(_) = event {
+            cx.write(b"answer");
+            cx.encode(&mut Clears, ())?;
+        }
+        plain(cx, event)
+    });
+    rig.send(&peer, b"x");
+    assert_eq!(rig.log.of(0), ["open", "bytes x"]);
+    assert_eq!(logged("an encoder appends"), 1);
+    rig.assert_empty();
+}
+
+#[test]
+fn a_decoder_that_answers_frames_of_nothing_ends_its_own_connection_only() {
+    struct Endless;
+    impl crate::codec::Decoder for Endless {
+        type Frame<'a> = ();
+        type Error = std::fmt::Error;
+        fn decode(&mut self, _: &[u8]) -> Result<Option<((), usize)>, Self::Error> {
+            Ok(Some(((), 0)))
+        }
+        fn decode_eof(&mut self, _: &[u8]) -> Result<Option<()>, Self::Error> {
+            Ok(None)
+        }
+        fn max_bytes(&self) -> usize {
+            1
+        }
+    }
+    struct Silent;
+    impl crate::FrameHandler<Endless, u32> for Silent {
+        fn on_frame(&mut self, _: &mut Context<'_, u32>, (): ()) -> Result<(), Fault> {
+            Ok(())
+        }
+    }
+    let mut rig = Rig::new();
+    rig.reactor.listen(&at(), |_: &NetAddr| crate::Framed::new(Endless, Silent)).unwrap();
+    let peer = rig.connect();
+    rig.send(&peer, b"x");
+    assert_eq!(logged("a frame takes a byte at least"), 1);
+    rig.assert_empty();
+}
