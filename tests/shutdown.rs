@@ -280,3 +280,42 @@ fn a_request_under_way_at_the_stop_is_taken_as_far_as_it_was_read() {
     drop(client);
     assert_eq!(join(server).finished, 1);
 }
+
+/// Runs itself as a child that serves and stops, twice over, and then asks for a signal.
+#[cfg(feature = "signals")]
+#[test]
+fn signals_do_what_they_did_before_once_the_last_server_has_ended() {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+
+    const CHILD: &str = "TIDEMILL_TEST_SIGNALS";
+    const NAME: &str = "signals_do_what_they_did_before_once_the_last_server_has_ended";
+    let ask_for_signal = || {
+        let kill = format!("kill -s TERM {}", std::process::id());
+        Command::new("sh").args(["-c", &kill]).status().unwrap();
+    };
+    if std::env::var_os(CHILD).is_some() {
+        let start = || {
+            let builder = Server::builder().stop_on_signals(Duration::ZERO);
+            builder.bind().unwrap().start().unwrap()
+        };
+        for _ in 0..2 {
+            let servers = [start(), start()];
+            let [first, second] = servers;
+            first.handle().shutdown(Duration::ZERO);
+            first.join().unwrap();
+            ask_for_signal(); // not the last
+            second.join().unwrap();
+        }
+        ask_for_signal();
+        std::process::exit(5);
+    }
+    for (before, wanted) in [("-", (Some(15), None)), ("''", (None, Some(5)))] {
+        let run = format!("trap {before} TERM; exec \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &run, "sh"]).arg(std::env::current_exe().unwrap());
+        command.args(["--exact", NAME]).env(CHILD, "1").stdout(Stdio::null());
+        let status = in_time("the child's end", move || command.status()).unwrap();
+        assert_eq!((status.signal(), status.code()), wanted, "trap {before}");
+    }
+}

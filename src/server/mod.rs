@@ -140,9 +140,11 @@ impl<M: Send + 'static> Builder<M> {
     }
 
     /// Has SIGINT and SIGTERM start a shutdown with this much time to finish, from
-    /// [`bind`](Builder::bind) on; a second one ends the process at once. After the
-    /// server has ended, they are ignored: their default, to end the process, does not come back.
-    /// Nothing is done about signals unless this is called.
+    /// [`bind`](Builder::bind) on; a second one ends the process at once. Once the last such
+    /// server has ended, they do again what they did before the first: by default, end the
+    /// process. (That they do even where somebody else has come to handle them by way of
+    /// `signal-hook` meanwhile, as it does not tell.) Nothing is done about signals unless this
+    /// is called.
     #[cfg(feature = "signals")]
     #[must_use]
     pub fn stop_on_signals(mut self, grace: Duration) -> Self {

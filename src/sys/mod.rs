@@ -27,6 +27,8 @@ pub use endpoint::{OsDatagram, OsListener};
 pub use net::{DatagramOptions, ListenOptions, StreamOptions};
 pub use os::Os;
 pub use raw::descriptor_limit;
+#[cfg(feature = "signals")]
+pub(crate) use raw::is_signal_default;
 pub use stream::OsStream;
 
 use crate::base::address::{Address, NetAddr};

@@ -30,6 +30,20 @@ pub fn descriptor_limit() -> u64 {
     soft
 }
 
+/// Whether a signal does what it does by default: nobody handles or ignores it.
+#[cfg(feature = "signals")]
+pub(crate) fn is_signal_default(signal: c_int) -> io::Result<bool> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: memory is ours (2): `action` is the one struct that is written, and none is read.
+    let outcome = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    if outcome != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the struct was written; and it consists of integers, which it held before, too (3).
+    let action = unsafe { action.assume_init() };
+    Ok(action.sa_sigaction == libc::SIG_DFL)
+}
+
 /// Makes a descriptor non-blocking and close-on-exec.
 pub(super) fn set_non_blocking_and_close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
     let flags = fcntl(fd, libc::F_GETFL, 0)?;
