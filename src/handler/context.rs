@@ -73,15 +73,16 @@ impl<M: 'static> Desk<M> {
         to: impl Into<Connect>,
         handler: impl StreamHandler<M>,
     ) -> Result<ConnId, AtLimit> {
-        self.connect_boxed(to.into(), Box::new(handler))
+        self.admit()?;
+        Ok(self.connect_boxed(to.into(), Box::new(handler)))
     }
 
+    /// As [`connect`](Desk::connect), for whoever has asked whether it may be.
     pub(crate) fn connect_boxed(
         &mut self,
         to: Connect,
         handler: Box<dyn StreamHandler<M>>,
-    ) -> Result<ConnId, AtLimit> {
-        self.admit()?;
+    ) -> ConnId {
         self.handle.count_opened(self.hub.reactor);
         let id = self.hub.insert(Phase::Connecting, &NetAddr::Unnamed, NO_ENDPOINT);
         let row = self.hub.row(id.slot());
@@ -92,7 +93,7 @@ impl<M: 'static> Desk<M> {
         let deadline = self.hub.now + within;
         self.hub.agenda.by(id.slot(), deadline);
         self.outgoing.push(Outgoing { id, to, handler });
-        Ok(id)
+        id
     }
 
     /// Whether one more connection may begin.

@@ -8,6 +8,7 @@ use super::call::Answers;
 use super::endpoint::Kind;
 use super::place::Spread;
 use crate::base::id::{ConnId, EndpointId};
+use crate::handler::AtLimit;
 use crate::handler::handle::Letter;
 use crate::hub::Phase;
 use crate::sys::Platform;
@@ -70,13 +71,15 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             Letter::Broadcast(posting) => {
                 posting.ticket.add(self.desk.hub.broadcast(&posting.broadcast));
             }
-            Letter::Connect(to, handler) => match self.desk.admit() {
-                Ok(()) => drop(self.desk.connect_boxed(*to, handler)),
-                Err(error) => {
-                    log::warn!("a connection that was asked for is not made: {error}");
+            Letter::Connect(to, handler) => {
+                if self.desk.handle.is_full(&self.desk.hub.limits) {
+                    log::warn!("a connection that was asked for is not made: {AtLimit}");
                     self.let_go("a handler", handler);
+                } else {
+                    // While shutting down it begins only to end: who asked before that is told.
+                    self.desk.connect_boxed(*to, handler);
                 }
-            },
+            }
             Letter::Listen(id, _, service) if self.desk.is_closing => {
                 log::warn!("{id}: shutting down, a listener that was handed over is closed");
                 self.let_go("a service", service);
