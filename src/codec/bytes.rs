@@ -56,7 +56,7 @@ impl Encoder for Bytes {
 mod tests {
     use super::*;
     use crate::base::rng::Rng;
-    use crate::codec::tests::{pieces_at, random_cuts, read_stream};
+    use crate::testing::{pieces_at, random_cuts, read_pieces};
 
     #[test]
     fn every_byte_comes_out_once_and_in_order_however_it_was_cut() {
@@ -65,7 +65,7 @@ mod tests {
             let len = rng.below(200) as usize;
             let input = rng.bytes(len);
             let cuts = random_cuts(&mut rng, input.len());
-            let reading = read_stream(&mut Bytes, pieces_at(&input, &cuts), <[u8]>::to_vec);
+            let reading = read_pieces(&mut Bytes, pieces_at(&input, &cuts), <[u8]>::to_vec);
             let joined: Vec<u8> = reading.frames.into_iter().flat_map(|(_, frame)| frame).collect();
             assert_eq!(joined, input, "seed {seed}");
             assert_eq!(reading.end, Ok(()), "seed {seed}");

@@ -109,7 +109,8 @@ impl error::Error for FixedError {}
 mod tests {
     use super::*;
     use crate::base::rng::Rng;
-    use crate::codec::tests::{Reading, assert_reads};
+    use crate::codec::tests::assert_reads;
+    use crate::testing::Reading;
 
     /// Random bytes of every length up to a few frames, against what `chunks` of the standard
     /// library says.

@@ -114,13 +114,14 @@ impl From<LineError> for Utf8LineError {
 mod tests {
     use super::*;
     use crate::base::rng::Rng;
-    use crate::codec::tests::{Reading, assert_reads, read_stream};
+    use crate::codec::tests::assert_reads;
     use crate::codec::{Ending, Line};
+    use crate::testing::{Reading, read_pieces};
 
     /// What `Lines` finds, up to the first line that is no `String`.
     fn model(lines: &Lines, input: &[u8]) -> Reading<String, Utf8LineError> {
         let own = |line: Line<'_>| (line.whole().len(), line.text().to_vec());
-        let reading = read_stream(&mut lines.clone(), [input], own);
+        let reading = read_pieces(&mut lines.clone(), [input], own);
         let mut frames = Vec::new();
         for (end, (whole_bytes, text)) in reading.frames {
             match String::from_utf8(text) {

@@ -3,7 +3,9 @@
 //!
 //! | to test | take |
 //! |---|---|
-//! | a codec | [`assert_cuts_do_not_matter`]: a stream reads the same however it is cut |
+//! | a codec | [`decoder`] and the oracles it is made of: [`cuts`], [`bounded`], [`linear`] |
+//! | that it finds the right frames | [`round_trip`], and [`agrees_with`] a simple version of it |
+//! | without a fuzzer | [`random_input`]: bytes as protocols like them, from a seed |
 //! | a handler | a [`Reactor`](crate::Reactor) in a simulated world, see [`crate::sim`] |
 //! | with a fuzzer | [`targets`]: functions from bytes to a panic, or to nothing |
 //!
@@ -12,9 +14,13 @@
 
 mod choices;
 mod naive;
+mod oracles;
 mod reading;
 mod scene;
 pub mod targets;
 
 pub use choices::Choices;
-pub use reading::{Reading, assert_cuts_do_not_matter, read_pieces};
+pub use oracles::{agrees_with, bounded, cuts, decoder, linear, random_input, round_trip};
+pub use reading::{Reading, read_pieces};
+#[cfg(test)]
+pub(crate) use reading::{pieces_at, random_cuts};

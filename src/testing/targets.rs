@@ -8,7 +8,7 @@ use std::fmt::Debug;
 
 use super::naive::{self, LengthEnd, LengthForm, LinesEnd};
 use super::scene::Scene;
-use super::{Choices, Reading, assert_cuts_do_not_matter};
+use super::{Choices, Reading};
 use crate::codec::{
     ByteOrder, Chain, Chunked, Cobs, Decoder, Delimited, Encoder, Ending, FixedLength, LengthError,
     LengthPrefixed, LineError, Lines, Netstrings, Next, Slip, Text, Utf8Lines, VarintPrefixed,
@@ -46,7 +46,7 @@ pub fn lines(data: &[u8]) {
         if requires_ending { lines.require_ending() } else { lines }
     };
     let (cuts, input) = cuts_and_input(choices);
-    let reading = assert_cuts_do_not_matter(make, input, cuts, |line| line.text().to_vec());
+    let reading = super::cuts(make, input, cuts, |line| line.text().to_vec());
     for (_, text) in &reading.frames {
         assert_encodes(&mut make(), &mut make(), text, |line| line.text().to_vec());
     }
@@ -100,7 +100,7 @@ pub fn length_prefixed(data: &[u8]) {
             .with_limit(limit_bytes)
     };
     let (cuts, input) = cuts_and_input(choices);
-    let reading = assert_cuts_do_not_matter(make, input, cuts, <[u8]>::to_vec);
+    let reading = super::cuts(make, input, cuts, <[u8]>::to_vec);
     // An encoder is given all but the length, and the whole frame is the simplest to compare.
     let keeps_all = || make().strip(0);
     for (_, frame) in &reading.frames {
@@ -207,7 +207,7 @@ fn decoder<D, T>(
     D: Decoder<Error: PartialEq>,
     T: PartialEq + Debug,
 {
-    assert_cuts_do_not_matter(make, input, cuts.iter().copied(), own);
+    super::cuts(make, input, cuts.iter().copied(), own);
 }
 
 fn codec<C>(
@@ -218,8 +218,7 @@ fn codec<C>(
 ) where
     C: Decoder<Error: PartialEq> + for<'a> Encoder<Item<'a> = &'a [u8]>,
 {
-    let Reading { frames, .. } =
-        assert_cuts_do_not_matter(&make, input, cuts.iter().copied(), &own);
+    let Reading { frames, .. } = super::cuts(&make, input, cuts.iter().copied(), &own);
     for (_, frame) in &frames {
         assert_encodes(&mut make(), &mut make(), frame, &own);
     }

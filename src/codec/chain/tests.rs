@@ -1,10 +1,11 @@
 use super::*;
 use crate::base::rng::Rng;
-use crate::codec::tests::{Reading, assert_reads, pieces_at, random_cuts, read_stream};
+use crate::codec::tests::assert_reads;
 use crate::codec::{
     ByteOrder, Delimited, LengthError, LengthPrefixed, Line, LineError, Lines, NetstringError,
     Netstrings, Slip, Width,
 };
+use crate::testing::{Reading, pieces_at, random_cuts, read_pieces};
 
 fn length_prefixed() -> LengthPrefixed {
     LengthPrefixed::new(Width::One, ByteOrder::Big).with_limit(20)
@@ -19,11 +20,11 @@ type LinesReading = Reading<(Vec<u8>, Vec<u8>), ChainError<LengthError, LineErro
 /// Each payload is read as a stream of its own. An inner frame ends where its bytes do, and with
 /// the last byte of a payload.
 fn model(input: &[u8]) -> LinesReading {
-    let outer = read_stream(&mut length_prefixed(), [input], <[u8]>::to_vec);
+    let outer = read_pieces(&mut length_prefixed(), [input], <[u8]>::to_vec);
     let mut frames = Vec::new();
     for (end, payload) in outer.frames {
         let start = end - payload.len();
-        let reading = read_stream(&mut lines(), [&payload[..]], own_line);
+        let reading = read_pieces(&mut lines(), [&payload[..]], own_line);
         frames.extend(reading.frames.into_iter().map(|(at, line)| (start + at, line)));
         if let Err(error) = reading.end {
             return Reading { frames, end: Err(ChainError::Inner { start: start as u64, error }) };
@@ -92,7 +93,7 @@ fn what_ends_an_outer_frame_is_taken_with_the_last_inner_one() {
 #[test]
 fn an_inner_frame_that_the_outer_one_cuts_off_is_an_error() {
     let mut codec = Chain::new(Delimited::new(b"\n"), Netstrings::new());
-    let error = read_stream(&mut codec, [&b"1:a,\n1:b,3:c\n"[..]], <[u8]>::to_vec).end;
+    let error = read_pieces(&mut codec, [&b"1:a,\n1:b,3:c\n"[..]], <[u8]>::to_vec).end;
     assert_eq!(
         error.unwrap_err().to_string(),
         "stream ended within the frame at its byte 4, after 3 bytes, it starts \"3:c\" \
@@ -104,7 +105,7 @@ fn an_inner_frame_that_the_outer_one_cuts_off_is_an_error() {
 fn an_outer_frame_that_the_end_of_the_stream_ends_holds_one() {
     let codec = || Chain::new(Lines::default(), Netstrings::new());
     let read = |input: &'static [u8]| {
-        let reading = read_stream(&mut codec(), [input], <[u8]>::to_vec);
+        let reading = read_pieces(&mut codec(), [input], <[u8]>::to_vec);
         (reading.frames.len(), reading.end.map_err(|error| error.to_string()))
     };
     assert_eq!(read(b"1:a,\n1:b,"), (2, Ok(())));
@@ -147,7 +148,7 @@ fn what_is_encoded_is_decoded_and_the_rest_is_refused_without_a_trace() {
             }
         }
         let cuts = random_cuts(&mut rng, out.len());
-        let reading = read_stream(&mut codec, pieces_at(&out, &cuts), own_line);
+        let reading = read_pieces(&mut codec, pieces_at(&out, &cuts), own_line);
         assert_eq!(reading.end, Ok(()), "seed {seed}");
         let came: Vec<Vec<u8>> = reading.frames.into_iter().map(|(_, (text, _))| text).collect();
         assert_eq!(came, texts, "seed {seed}");

@@ -1,7 +1,8 @@
 use super::*;
 use crate::base::rng::Rng;
 use crate::codec::LineError;
-use crate::codec::tests::{Reading, assert_reads, pieces_at, random_cuts, read_stream};
+use crate::codec::tests::assert_reads;
+use crate::testing::{Reading, pieces_at, random_cuts, read_pieces};
 
 #[derive(Clone, Debug, PartialEq)]
 enum Owned {
@@ -214,7 +215,7 @@ fn random_inputs_read_as_the_model_says_however_cut() {
 #[test]
 fn limits_are_exact() {
     let codec = Chunked::new().with_limit(100).with_extra_limit(10);
-    let end = |input: &[u8]| read_stream(&mut codec.clone(), [input], own).end;
+    let end = |input: &[u8]| read_pieces(&mut codec.clone(), [input], own).end;
     let chunk = [b"64\r\n", &[b'x'; 100][..], b"\r\n0\r\n\r\n"].concat();
     assert_eq!(end(&chunk), Ok(()));
     assert!(matches!(end(b"65\r\n"), Err(ChunkedError::TooLong { offset: 0, .. })));
@@ -268,7 +269,7 @@ fn what_is_encoded_is_decoded_and_the_rest_is_refused_without_a_trace() {
             }
         }
         let cuts = random_cuts(&mut rng, out.len());
-        let reading = read_stream(&mut codec.clone(), pieces_at(&out, &cuts), own);
+        let reading = read_pieces(&mut codec.clone(), pieces_at(&out, &cuts), own);
         assert_eq!(reading.end, Ok(()), "seed {seed}");
         let came: Vec<Owned> = reading.frames.into_iter().map(|(_, chunk)| chunk).collect();
         assert_eq!(came, chunks, "seed {seed}");
@@ -292,7 +293,7 @@ fn sizes_are_those_of_the_standard_library() {
 fn errors_say_where_and_show_what_came() {
     let read = |input: &[u8]| {
         let mut codec = Chunked::new().with_limit(9).with_extra_limit(9);
-        read_stream(&mut codec, [input], own).end.unwrap_err().to_string()
+        read_pieces(&mut codec, [input], own).end.unwrap_err().to_string()
     };
     assert_eq!(
         read(b"1\r\na\r\n\x1b\r\n"),

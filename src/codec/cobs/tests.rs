@@ -1,6 +1,7 @@
 use super::*;
 use crate::base::rng::Rng;
-use crate::codec::tests::{Reading, assert_reads, pieces_at, random_cuts, read_stream};
+use crate::codec::tests::assert_reads;
+use crate::testing::{Reading, pieces_at, random_cuts, read_pieces};
 
 fn own(frame: Stuffed<'_>) -> Vec<u8> {
     let mut payload = Vec::new();
@@ -233,7 +234,7 @@ fn what_is_encoded_is_decoded() {
             payloads.push(payload);
         }
         let cuts = random_cuts(&mut rng, out.len());
-        let reading = read_stream(&mut Cobs::new(), pieces_at(&out, &cuts), own);
+        let reading = read_pieces(&mut Cobs::new(), pieces_at(&out, &cuts), own);
         assert_eq!(reading.end, Ok(()), "seed {seed}");
         let came: Vec<Vec<u8>> = reading.frames.into_iter().map(|(_, payload)| payload).collect();
         assert_eq!(came, payloads, "seed {seed}");

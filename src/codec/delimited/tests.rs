@@ -1,6 +1,7 @@
 use super::*;
 use crate::base::rng::Rng;
-use crate::codec::tests::{Reading, assert_reads, pieces_at, random_cuts, read_stream};
+use crate::codec::tests::assert_reads;
+use crate::testing::{Reading, pieces_at, random_cuts, read_pieces};
 
 const DELIMITERS: [&[u8]; 8] =
     [b"\0", b"\n", b"||", b"\r\n.\r\n", b"aa", b"aba", b"aab", b"abababac"];
@@ -150,7 +151,7 @@ fn what_is_encoded_is_decoded_and_the_rest_is_refused_without_a_trace() {
 
         // The obvious rule: an item may be written if it would be read as itself.
         let written = [&frame, delimiter].concat();
-        let reading = read_stream(&mut codec.clone(), [&written[..]], own);
+        let reading = read_pieces(&mut codec.clone(), [&written[..]], own);
         let reads_back = reading.end.is_ok() && reading.frames == [(written.len(), frame.clone())];
 
         let mut out = b"before".to_vec();
@@ -175,7 +176,7 @@ fn a_stream_of_encoded_frames_comes_back() {
             }
         }
         let cuts = random_cuts(&mut rng, out.len());
-        let reading = read_stream(&mut codec.clone(), pieces_at(&out, &cuts), own);
+        let reading = read_pieces(&mut codec.clone(), pieces_at(&out, &cuts), own);
         assert_eq!(reading.end, Ok(()), "seed {seed}");
         let came: Vec<Vec<u8>> = reading.frames.into_iter().map(|(_, frame)| frame).collect();
         assert_eq!(came, frames, "seed {seed}");
@@ -190,7 +191,7 @@ fn an_empty_delimiter_is_a_mistake() {
 
 #[test]
 fn errors_say_where_and_show_what_came_escaped_and_short() {
-    let error = read_stream(&mut Delimited::new(b"\0"), [&b"ok\0\x1b[2J"[..]], own).end;
+    let error = read_pieces(&mut Delimited::new(b"\0"), [&b"ok\0\x1b[2J"[..]], own).end;
     assert_eq!(
         error.unwrap_err().to_string(),
         r#"stream ended within the frame at its byte 3, it starts "\x1b[2J""#

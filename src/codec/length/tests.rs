@@ -1,6 +1,7 @@
 use super::*;
 use crate::base::rng::Rng;
-use crate::codec::tests::{Reading, assert_reads, pieces_at, random_cuts, read_stream};
+use crate::codec::tests::assert_reads;
+use crate::testing::{Reading, pieces_at, random_cuts, read_pieces};
 
 const WIDTHS: [Width; 5] = [Width::One, Width::Two, Width::Three, Width::Four, Width::Eight];
 const ORDERS: [ByteOrder; 2] = [ByteOrder::Big, ByteOrder::Little];
@@ -306,7 +307,7 @@ fn what_is_encoded_is_decoded() {
             payloads.push(payload);
         }
         let cuts = random_cuts(&mut rng, out.len());
-        let reading = read_stream(&mut codec.clone(), pieces_at(&out, &cuts), own);
+        let reading = read_pieces(&mut codec.clone(), pieces_at(&out, &cuts), own);
         assert_eq!(reading.end, Ok(()), "seed {seed}");
         let came: Vec<Vec<u8>> = reading.frames.into_iter().map(|(_, payload)| payload).collect();
         assert_eq!(came, payloads, "seed {seed}");
@@ -316,7 +317,7 @@ fn what_is_encoded_is_decoded() {
 #[test]
 fn errors_say_where_and_how_much() {
     let codec = LengthPrefixed::new(Width::Two, ByteOrder::Big);
-    let read = |input: &[u8]| read_stream(&mut codec.clone(), [input], own).end.unwrap_err();
+    let read = |input: &[u8]| read_pieces(&mut codec.clone(), [input], own).end.unwrap_err();
     assert_eq!(
         read(b"\0\x01a\0").to_string(),
         "stream ended within the length of the frame at its byte 3"

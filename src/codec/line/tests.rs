@@ -1,6 +1,7 @@
 use super::*;
 use crate::base::rng::Rng;
-use crate::codec::tests::{Reading, assert_reads, pieces_at, random_cuts, read_stream};
+use crate::codec::tests::assert_reads;
+use crate::testing::{Reading, pieces_at, random_cuts, read_pieces};
 
 const ENDINGS: [Ending; 3] = [Ending::Any, Ending::Lf, Ending::CrLf];
 
@@ -119,7 +120,7 @@ fn all_settings(limits: &[usize]) -> Vec<Lines> {
 
 /// One whole input, then its end.
 fn read(lines: Lines, input: &[u8]) -> Reading<OwnedLine, LineError> {
-    read_stream(&mut { lines }, [input], own)
+    read_pieces(&mut { lines }, [input], own)
 }
 
 #[test]
@@ -319,7 +320,7 @@ fn a_stream_of_encoded_lines_comes_back() {
             }
         }
         let cuts = random_cuts(&mut rng, out.len());
-        let reading = read_stream(&mut lines.clone(), pieces_at(&out, &cuts), own);
+        let reading = read_pieces(&mut lines.clone(), pieces_at(&out, &cuts), own);
         assert_eq!(reading.end, Ok(()), "seed {seed}");
         let came: Vec<Vec<u8>> = reading.frames.into_iter().map(|(_, (text, _))| text).collect();
         assert_eq!(came, texts, "seed {seed}");

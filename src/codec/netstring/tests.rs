@@ -1,6 +1,7 @@
 use super::*;
 use crate::base::rng::Rng;
-use crate::codec::tests::{Reading, assert_reads, pieces_at, random_cuts, read_stream};
+use crate::codec::tests::assert_reads;
+use crate::testing::{Reading, pieces_at, random_cuts, read_pieces};
 
 fn own(payload: &[u8]) -> Vec<u8> {
     payload.to_vec()
@@ -169,7 +170,7 @@ fn what_is_encoded_is_decoded() {
             payloads.push(payload);
         }
         let cuts = random_cuts(&mut rng, out.len());
-        let reading = read_stream(&mut Netstrings::new(), pieces_at(&out, &cuts), own);
+        let reading = read_pieces(&mut Netstrings::new(), pieces_at(&out, &cuts), own);
         assert_eq!(reading.end, Ok(()), "seed {seed}");
         let came: Vec<Vec<u8>> = reading.frames.into_iter().map(|(_, payload)| payload).collect();
         assert_eq!(came, payloads, "seed {seed}");
@@ -179,7 +180,7 @@ fn what_is_encoded_is_decoded() {
 #[test]
 fn errors_say_where_and_show_what_came() {
     let read = |input: &[u8]| {
-        read_stream(&mut Netstrings::new(), [input], own).end.unwrap_err().to_string()
+        read_pieces(&mut Netstrings::new(), [input], own).end.unwrap_err().to_string()
     };
     assert_eq!(
         read(b"0:,9999999999"),

@@ -1,9 +1,10 @@
 use super::*;
 use crate::base::rng::Rng;
-use crate::codec::tests::{Reading, assert_reads, pieces_at, random_cuts, read_stream};
+use crate::codec::tests::assert_reads;
 use crate::codec::{
     ByteOrder, LengthEncodeError, LengthPrefixed, Line, LineError, Lines, Slip, Stuffed, Width,
 };
+use crate::testing::{Reading, pieces_at, random_cuts, read_pieces};
 
 type Codec = Switch<Lines, LengthPrefixed>;
 
@@ -30,14 +31,14 @@ fn model(
 ) -> Reading<Either<Vec<u8>, Vec<u8>>, Error<Lines, LengthPrefixed>> {
     let Switch { first, second, .. } = codec();
     let own_line = |line: Line<'_>| (line.text().to_vec(), line.is_terminated());
-    let lines = read_stream(&mut first.clone(), [input], own_line);
+    let lines = read_pieces(&mut first.clone(), [input], own_line);
     let mut frames = Vec::new();
     for (count, (end, (text, is_terminated))) in lines.frames.into_iter().enumerate() {
         let switches = is_terminated && is_last(count + 1, &text);
         frames.push((end, Either::First(text)));
         if switches {
             let own = <[u8]>::to_vec;
-            let reading = read_stream(&mut second.clone(), [&input[end..]], own);
+            let reading = read_pieces(&mut second.clone(), [&input[end..]], own);
             let payloads = reading.frames.into_iter();
             frames.extend(payloads.map(|(at, payload)| (end + at, Either::Second(payload))));
             let start = end as u64;
@@ -160,7 +161,7 @@ fn what_is_encoded_is_decoded() {
         let first_count = items.iter().filter(|item| matches!(item, Either::First(_))).count();
         let mut decoder = codec().after_frames(first_count as u64);
         let cuts = random_cuts(&mut rng, out.len());
-        let reading = read_stream(&mut decoder, pieces_at(&out, &cuts), own);
+        let reading = read_pieces(&mut decoder, pieces_at(&out, &cuts), own);
         assert_eq!(reading.end, Ok(()), "seed {seed}");
         let came: Vec<_> = reading.frames.into_iter().map(|(_, frame)| frame).collect();
         assert_eq!(came, items, "seed {seed}");

@@ -1,7 +1,8 @@
 use super::*;
 use crate::base::rng::Rng;
 use crate::codec::LineError;
-use crate::codec::tests::{Reading, assert_reads, pieces_at, random_cuts, read_stream};
+use crate::codec::tests::assert_reads;
+use crate::testing::{Reading, pieces_at, random_cuts, read_pieces};
 
 #[derive(Clone, Debug, PartialEq)]
 enum Owned {
@@ -251,7 +252,7 @@ fn nothing_hides_a_second_message() {
     // The sequences of SMTP smuggling (CVE-2023-51764 and its kin).
     for hidden in [&b"\n.\n"[..], b"\n.\r\n", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\r.\r"] {
         let input = [b"d\r\nbody", hidden, b"MAIL FROM:<x>\r\n.\r\n"].concat();
-        let reading = read_stream(&mut Text::new().announced_by(announces), [&input[..]], own);
+        let reading = read_pieces(&mut Text::new().announced_by(announces), [&input[..]], own);
         let end = reading.end.unwrap_err();
         assert!(
             matches!(end, TextError::Line(LineError::BareLf { .. } | LineError::BareCr { .. })),
@@ -267,7 +268,7 @@ fn limits_are_exact_and_the_line_that_announces_too_much_is_shown() {
     let block = [b'x'; 101];
     let read = |announced: usize, bytes: usize| {
         let input = [format!("b {announced}\r\n").as_bytes(), &block[..bytes], b"\r\n"].concat();
-        read_stream(&mut codec.clone(), [&input[..]], own)
+        read_pieces(&mut codec.clone(), [&input[..]], own)
     };
     assert_eq!(read(100, 100).frames.len(), 2);
     assert_eq!(read(100, 100).end, Ok(()));
@@ -276,7 +277,7 @@ fn limits_are_exact_and_the_line_that_announces_too_much_is_shown() {
 
     let dotted = |first: usize| {
         let input = [b"d\r\n", &block[..first], b"\r\n\r\n.\r\n"].concat();
-        read_stream(&mut codec.clone(), [&input[..]], own).end
+        read_pieces(&mut codec.clone(), [&input[..]], own).end
     };
     assert_eq!(dotted(96), Ok(()));
     assert!(matches!(dotted(97), Err(TextError::TooLongDotted { offset: 102, .. })));
@@ -335,7 +336,7 @@ fn what_is_encoded_is_decoded_and_the_rest_is_refused_without_a_trace() {
             }
         }
         let cuts = random_cuts(&mut rng, out.len());
-        let reading = read_stream(&mut codec.clone(), pieces_at(&out, &cuts), own);
+        let reading = read_pieces(&mut codec.clone(), pieces_at(&out, &cuts), own);
         // The last announcement may be unfulfilled, nothing else.
         let is_open = matches!(reading.end, Err(TextError::UnexpectedEnd { .. }));
         assert!(is_open || reading.end.is_ok(), "seed {seed}: {:?}", reading.end);
@@ -361,7 +362,7 @@ fn a_dot_that_is_added_counts_for_the_line() {
 fn errors_say_where_and_show_what_came() {
     let read = |input: &[u8]| {
         let mut codec = Text::new().announced_by(announces).with_block_limit(9);
-        read_stream(&mut codec, [input], own).end.unwrap_err().to_string()
+        read_pieces(&mut codec, [input], own).end.unwrap_err().to_string()
     };
     assert_eq!(
         read(b"\r\nb x\r\n"),
