@@ -21,6 +21,8 @@ pub(super) struct Scene {
     datagrams_at: NetAddr,
     /// Nobody gives up and nothing fails for good: every answer must come in full.
     is_patient: bool,
+    /// The most bytes that a client sends at once: no more than a few dozen reads can take.
+    bulk_bytes_max: usize,
 }
 
 /// Who speaks to one of the two echoes over streams.
@@ -58,8 +60,10 @@ impl Scene {
             1 => Manners { short_read_drains: true, stale_edges: 50, ..Manners::default() },
             _ => Manners::chatty(),
         });
-        world.set_capacity(1 + choices.below(5000));
+        let capacity = 1 + choices.below(5000);
+        world.set_capacity(capacity);
         let limits = limits(is_patient, choices);
+        let bulk_bytes_max = 8192.min(BULK_READS_MAX * capacity.min(limits.read_budget_bytes));
         let mut reactor: Reactor<(), Node> =
             Reactor::with_platform(world.node(), limits).expect("the limits agree");
         reactor.listen(&at(Kind::Bytes), |_: &NetAddr| Echo).expect("the port is free");
@@ -72,7 +76,7 @@ impl Scene {
             .bind_datagram(&at(Kind::Bytes), &options, DatagramEcho)
             .expect("the port is free");
         let (clients, callers) = (Vec::new(), Vec::new());
-        Scene { world, reactor, clients, callers, datagrams_at, is_patient }
+        Scene { world, reactor, clients, callers, datagrams_at, is_patient, bulk_bytes_max }
     }
 
     /// One thing that somebody does.
@@ -84,7 +88,10 @@ impl Scene {
                 let len = choices.below(64);
                 self.send(choices, |choices| choices.bytes(len).to_vec());
             }
-            6 => self.send(choices, |choices| bulk(choices.below(8192))),
+            6 => {
+                let len = choices.below(self.bulk_bytes_max);
+                self.send(choices, |_| bulk(len));
+            }
             7 | 8 => {
                 if let Some(client) = chosen(&mut self.clients, choices) {
                     client.receive(choices.below(4096));
@@ -237,12 +244,16 @@ impl Client {
         self.sent.extend_from_slice(&bytes[..count]);
         self.answer_bytes = match self.kind {
             Kind::Bytes => self.sent.len(),
-            // Up to the end of the last line that is good.
-            Kind::Lines => {
-                let (lines, _) = naive::lines(Ending::Any, false, LINE_BYTES_MAX, &self.sent);
-                lines.last().map_or(0, |(end, _)| *end)
-            }
+            Kind::Lines => self.good_lines_end(),
         };
+    }
+
+    /// The end of the last line that is good. Those that were good are looked at once: but for the
+    /// last, which may be the start of what is a line now.
+    fn good_lines_end(&mut self) -> usize {
+        let whole = behind_last_lf(&self.sent[..self.answer_bytes]);
+        let (lines, _) = naive::lines(Ending::Any, false, LINE_BYTES_MAX, &self.sent[whole..]);
+        lines.last().map_or(whole, |(end, _)| whole + *end)
     }
 
     fn receive(&mut self, bytes_max: usize) {
@@ -290,11 +301,21 @@ fn chosen<'c, T>(among: &'c mut [T], choices: &mut Choices<'_>) -> Option<&'c mu
 
 /// Lines of all lengths up to the longest.
 fn bulk(len: usize) -> Vec<u8> {
-    (0..LINE_BYTES_MAX)
-        .cycle()
-        .flat_map(|line| vec![b'x'; line].into_iter().chain([b'\n']))
-        .take(len)
-        .collect()
+    let mut lines = Vec::with_capacity(len + LINE_BYTES_MAX);
+    for line in (0..LINE_BYTES_MAX).cycle() {
+        if lines.len() >= len {
+            break;
+        }
+        lines.resize(lines.len() + line, b'x');
+        lines.push(b'\n');
+    }
+    lines.truncate(len);
+    lines
+}
+
+/// Behind the last LF.
+fn behind_last_lf(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |index| index + 1)
 }
 
 fn at(kind: Kind) -> Address {
@@ -303,6 +324,8 @@ fn at(kind: Kind) -> Address {
 }
 
 const CLIENTS_MAX: usize = 8;
+/// Of one act of sending: more of them make a scene longer, and tell nothing new.
+const BULK_READS_MAX: usize = 64;
 const LINE_BYTES_MAX: usize = 40;
 /// By each caller: fewer than a socket's queue holds in the simulated world.
 const DATAGRAMS_MAX: usize = 100;
