@@ -1,4 +1,4 @@
-//! Replays what fuzzers have found worth keeping. `fuzz/Cargo.toml` tells how to find more.
+//! Replays what fuzzers have found worth keeping. `fuzz/README.md` tells how to find more.
 
 use std::fs;
 use std::panic::catch_unwind;
@@ -28,7 +28,7 @@ fn every_corpus_passes() {
     }
     for (name, target) in TARGETS {
         let files = corpus(name);
-        assert!(files.len() > 10, "fuzz/corpus/{name} has {} files", files.len());
+        assert!(files.len() >= 5, "fuzz/corpus/{name} has {} files", files.len());
         for file in files {
             let data = fs::read(&file).unwrap();
             let outcome = catch_unwind(|| target(&data));

@@ -1,5 +1,7 @@
 //! The tail of the input that nobody has taken yet, such as the first half of a line.
 
+pub(crate) mod model;
+
 /// Bytes are appended at the back and taken from the front.
 ///
 /// ```text
@@ -34,7 +36,6 @@ impl Carry {
     }
 
     /// How much memory it holds.
-    #[cfg(test)]
     fn capacity(&self) -> usize {
         self.buffer.capacity()
     }
@@ -91,8 +92,7 @@ const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
+    use super::model::Twins;
     use super::*;
     use crate::base::rng::Rng;
 
@@ -101,35 +101,8 @@ mod tests {
         for seed in 0..300 {
             println!("seed {seed}");
             let mut rng = Rng::new(seed);
-            let (mut carry, mut model) = (Carry::default(), VecDeque::new());
-            let mut live_max = 0;
-            for _ in 0..200 {
-                match rng.below(20) {
-                    0..10 => {
-                        let len = rng.next_u64() >> (52 + rng.below(12));
-                        let input = rng.bytes(len as usize);
-                        carry.append(&input);
-                        model.extend(input);
-                        live_max = live_max.max(model.len());
-                    }
-                    10..19 => {
-                        let most = (model.len() as u64).min(1 << rng.below(13));
-                        let count = rng.below(most + 1) as usize;
-                        carry.take(count);
-                        model.drain(..count);
-                    }
-                    _ => {
-                        model.clear();
-                        let empty = if rng.chance(1, 2) { Carry::clear } else { Carry::recycle };
-                        empty(&mut carry);
-                    }
-                }
-                carry.check();
-                assert_eq!(carry.bytes(), model.make_contiguous());
-                assert_eq!((carry.len(), carry.is_empty()), (model.len(), model.is_empty()));
-                // An allocator's smallest piece is 8 bytes.
-                assert!(carry.capacity() <= (2 * live_max).max(8), "for {live_max} bytes");
-            }
+            let mut twins = Twins::default();
+            (0..200).for_each(|_| twins.step(&mut |bound| rng.below(bound)));
         }
     }
 

@@ -13,6 +13,8 @@
 //! No wake-up is lost: the letter and the mark are there before [`Posted::Wake`] is answered, so
 //! a reader who looked too early to see them is yet to be woken.
 
+pub(crate) mod model;
+
 use std::sync::PoisonError;
 use std::sync::{
     Mutex, MutexGuard,
@@ -103,13 +105,11 @@ impl<T> Mailbox<T> {
     }
 
     /// How many letters wait.
-    #[cfg(test)]
     fn len(&self) -> usize {
         self.lock().letters.len()
     }
 
     /// Asserts what must be true while nobody is inside.
-    #[cfg(test)]
     fn check(&self) {
         let state = self.lock();
         assert_eq!(self.is_pending(), !state.letters.is_empty(), "the mark and the letters");
@@ -133,13 +133,25 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
+    use super::model::Twins;
     use super::*;
+    use crate::base::rng::Rng;
 
     fn collected<T>(mailbox: &Mailbox<T>) -> Vec<T> {
         let mut letters = Vec::new();
         mailbox.collect(&mut letters);
         mailbox.check();
         letters
+    }
+
+    #[test]
+    fn agrees_with_a_queue() {
+        for seed in 0..100 {
+            println!("seed {seed}");
+            let mut rng = Rng::new(seed);
+            let mut twins = Twins::new(1 + rng.below(3000) as usize);
+            (0..100).for_each(|_| twins.step(&mut |bound| rng.below(bound)));
+        }
     }
 
     #[test]

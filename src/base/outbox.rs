@@ -11,6 +11,8 @@
 //!   └ sent ┘└──────────────────── len ────────────────────┘
 //! ```
 
+pub(crate) mod model;
+
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -225,105 +227,18 @@ const CHUNK_MAX: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use super::model::Twins;
     use super::*;
     use crate::base::rng::Rng;
-
-    /// What an outbox holds, by the byte, and which shared pieces, by where they end.
-    #[derive(Default)]
-    struct Model {
-        bytes: Vec<u8>,
-        own_count: usize,
-        /// Lengths, and the number of the shared piece where it is one.
-        segments: VecDeque<(usize, Option<usize>)>,
-    }
-
-    impl Model {
-        fn push(&mut self, bytes: &[u8], shared: Option<usize>) {
-            self.bytes.extend_from_slice(bytes);
-            self.segments.push_back((bytes.len(), shared));
-            if shared.is_none() {
-                self.own_count += bytes.len();
-            }
-        }
-
-        fn consume(&mut self, count: usize) {
-            self.bytes.drain(..count);
-            let mut left = count;
-            while left > 0 {
-                let (segment_left, shared) = &mut self.segments[0];
-                let step = left.min(*segment_left);
-                *segment_left -= step;
-                left -= step;
-                if shared.is_none() {
-                    self.own_count -= step;
-                }
-                if *segment_left == 0 {
-                    self.segments.pop_front();
-                }
-            }
-        }
-
-        fn holds(&self, shared: usize) -> bool {
-            self.segments.iter().any(|&(left, number)| left > 0 && number == Some(shared))
-        }
-    }
-
-    fn gathered(outbox: &Outbox, slice_count: usize) -> Vec<u8> {
-        let mut slices = vec![IoSlice::new(&[]); slice_count];
-        let filled = outbox.gather(&mut slices);
-        assert_eq!(filled, slice_count.min(outbox.segments.len()));
-        assert!(slices[..filled].iter().all(|slice| !slice.is_empty()));
-        let slices: Vec<&[u8]> = slices[..filled].iter().map(|slice| &**slice).collect();
-        slices.concat()
-    }
 
     #[test]
     fn keeps_bytes_and_charge_as_plain_vectors_would() {
         for seed in 0..60 {
             println!("seed {seed}");
             let mut rng = Rng::new(seed);
-            let shared: Vec<Shared> =
-                (0..4).map(|at| Shared::new(rng.bytes(at * 500).into())).collect();
-            let mut outboxes: Vec<(Outbox, Model)> = (0..3).map(|_| Default::default()).collect();
-            let mut charge = 0;
-            for _ in 0..150 {
-                let (outbox, model) = &mut outboxes[rng.below(3) as usize];
-                match rng.below(9) {
-                    0..3 => {
-                        let most = if rng.chance(1, 40) { 150_000 } else { 100 };
-                        let len = rng.below(most);
-                        let bytes = rng.bytes(len as usize);
-                        charge += outbox.push(&bytes);
-                        model.push(&bytes, None);
-                    }
-                    3..5 => {
-                        let number = rng.below(4) as usize;
-                        charge += outbox.push_shared(shared[number].clone());
-                        model.push(shared[number].bytes(), Some(number));
-                    }
-                    5..8 => {
-                        let at_most = (outbox.len() as u64).min(1 << rng.below(18));
-                        let count = rng.below(at_most + 1) as usize;
-                        charge -= outbox.consume(count);
-                        model.consume(count);
-                    }
-                    _ if rng.chance(1, 2) => {
-                        charge -= outbox.clear();
-                        *model = Model::default();
-                    }
-                    _ => {}
-                }
-                outbox.check();
-                assert_eq!(outbox.len(), model.bytes.len());
-                assert_eq!(outbox.is_empty(), model.bytes.is_empty());
-                assert_eq!(gathered(outbox, outbox.segments.len() + 1), model.bytes);
-                assert!(model.bytes.starts_with(&gathered(outbox, 2)));
-
-                let own: usize = outboxes.iter().map(|(_, model)| model.own_count).sum();
-                let is_held = |number| outboxes.iter().any(|(_, model)| model.holds(number));
-                let held: usize = (0..4).filter(|&at| is_held(at)).map(|at| shared[at].len()).sum();
-                assert_eq!(charge, own + held);
-            }
+            let mut twins = Twins::new();
+            (0..150).for_each(|_| twins.step(&mut |bound| rng.below(bound)));
+            twins.end();
         }
     }
 

@@ -17,6 +17,8 @@
 //! out over the levels below it; on level 0 a bucket is a single tick, and is handed out. Work is
 //! bounded by entries times levels, however far time jumps.
 
+pub(crate) mod model;
+
 use super::time::Time;
 
 pub(crate) struct Wheel {
@@ -65,7 +67,6 @@ impl Wheel {
     }
 
     /// How many keys have a deadline.
-    #[cfg(test)]
     fn len(&self) -> usize {
         self.len
     }
@@ -325,45 +326,9 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
+    use super::model::Twins;
     use super::*;
     use crate::base::rng::Rng;
-
-    /// The same promises kept by a sorted map.
-    #[derive(Default)]
-    struct Model {
-        keys_by_turn: BTreeMap<(u64, u64), u32>,
-        turns_by_key: BTreeMap<u32, (u64, u64)>,
-        set_count: u64,
-    }
-
-    impl Model {
-        fn set(&mut self, key: u32, tick: u64) {
-            self.cancel(key);
-            let turn = (tick, self.set_count);
-            self.set_count += 1;
-            self.keys_by_turn.insert(turn, key);
-            self.turns_by_key.insert(key, turn);
-        }
-
-        fn cancel(&mut self, key: u32) -> bool {
-            let turn = self.turns_by_key.remove(&key);
-            turn.is_some_and(|turn| self.keys_by_turn.remove(&turn).is_some())
-        }
-
-        fn nearest(&self) -> Option<Time> {
-            self.keys_by_turn.keys().next().map(|turn| Time::from_millis(turn.0))
-        }
-
-        fn expire(&mut self, now: Time) -> Vec<u32> {
-            let mut due = Vec::new();
-            while self.nearest().is_some_and(|nearest| nearest <= now) {
-                let (_, key) = self.keys_by_turn.pop_first().unwrap();
-                self.turns_by_key.remove(&key);
-                due.push(key);
-            }
-            due
-        }
-    }
 
     fn expire(wheel: &mut Wheel, now: Time) -> Vec<u32> {
         let mut due = Vec::new();
@@ -377,58 +342,22 @@ mod tests {
         Duration::from_nanos(rng.next_u64() >> rng.below(64))
     }
 
-    /// Sets, moves and cancels at random, and lets time run in steps of every size; after each
-    /// step both sides must agree.
-    fn run_against_the_model(seed: u64, span: fn(&mut Rng) -> Duration) {
+    fn run_against_the_model(seed: u64, are_close: bool) {
         println!("seed {seed}");
         let mut rng = Rng::new(seed);
-        let (mut wheel, mut model) = (Wheel::new(), Model::default());
-        let mut now = Time::ZERO;
-        for _ in 0..400 {
-            let key = rng.below(40) as u32;
-            match rng.below(10) {
-                0..5 => {
-                    let deadline = match rng.below(20) {
-                        0 => Time::MAX,
-                        1 => Time::from_nanos(rng.below(now.as_nanos().max(1))),
-                        2 => now,
-                        _ => now + span(&mut rng),
-                    };
-                    wheel.set(key, deadline);
-                    // What is past counts as the tick that the wheel has come to.
-                    model.set(key, tick_of(deadline).max(wheel.elapsed));
-                    assert!(wheel.deadline(key).is_some_and(|set| set >= deadline));
-                }
-                5..7 => assert_eq!(wheel.cancel(key), model.cancel(key)),
-                7 => wheel.shrink(),
-                step => {
-                    now = match wheel.next() {
-                        Some(next) if step == 8 => next.max(now),
-                        _ => now + span(&mut rng),
-                    };
-                    assert_eq!(expire(&mut wheel, now), model.expire(now));
-                }
-            }
-            wheel.check();
-            assert_eq!(wheel.len(), model.turns_by_key.len());
-            assert_eq!(wheel.is_empty(), wheel.next().is_none());
-            assert!(wheel.next() <= model.nearest(), "would wake too late");
-            let set = model.turns_by_key.get(&key).map(|turn| Time::from_millis(turn.0));
-            assert_eq!(wheel.deadline(key), set);
-        }
-        assert_eq!(expire(&mut wheel, Time::MAX), model.expire(Time::MAX));
-        assert!(wheel.is_empty());
+        let mut twins = Twins::new(are_close);
+        (0..400).for_each(|_| twins.step(&mut |bound| rng.below(bound)));
+        twins.end();
     }
 
     #[test]
     fn agrees_with_a_sorted_map_over_all_magnitudes() {
-        (0..300).for_each(|seed| run_against_the_model(seed, any_span));
+        (0..300).for_each(|seed| run_against_the_model(seed, false));
     }
 
     #[test]
     fn agrees_with_a_sorted_map_where_deadlines_crowd() {
-        let close = |rng: &mut Rng| Duration::from_micros(rng.below(300_000));
-        (0..300).for_each(|seed| run_against_the_model(seed, close));
+        (0..300).for_each(|seed| run_against_the_model(seed, true));
     }
 
     #[test]

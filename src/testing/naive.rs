@@ -106,3 +106,112 @@ pub(super) fn length_prefixed(form: &LengthForm, input: &[u8]) -> Naive<LengthEn
     }
     (frames, LengthEnd::Clean)
 }
+
+/// How a stream of delimited frames ends.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum DelimitedEnd {
+    Clean,
+    TooLong(u64),
+    Unterminated(u64),
+}
+
+pub(super) fn delimited(
+    delimiter: &[u8],
+    may_end: bool,
+    limit_bytes: usize,
+    input: &[u8],
+) -> Naive<DelimitedEnd> {
+    let mut frames = Vec::new();
+    let mut start = 0;
+    while start < input.len() {
+        let rest = &input[start..];
+        let at = start as u64;
+        let found = rest.windows(delimiter.len()).position(|window| window == delimiter);
+        let frame = &rest[..found.unwrap_or(rest.len())];
+        if frame.len() > limit_bytes {
+            return (frames, DelimitedEnd::TooLong(at));
+        }
+        if found.is_none() && !may_end {
+            return (frames, DelimitedEnd::Unterminated(at));
+        }
+        start += frame.len() + found.map_or(0, |_| delimiter.len());
+        frames.push((start, frame.to_vec()));
+    }
+    (frames, DelimitedEnd::Clean)
+}
+
+/// How a stream of payloads ends that say how long they are.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum PayloadsEnd {
+    Clean,
+    TooLong(u64),
+    BadLength(u64),
+    NoComma(u64),
+    Unexpected(u64),
+}
+
+pub(super) fn varint_prefixed(limit_bytes: usize, input: &[u8]) -> Naive<PayloadsEnd> {
+    let mut frames = Vec::new();
+    let mut start = 0;
+    while start < input.len() {
+        let rest = &input[start..];
+        let at = start as u64;
+        let is_last = |byte: &u8| *byte < 0x80;
+        let length_bytes = rest.iter().position(is_last).map(|index| index + 1);
+        let digits = &rest[..length_bytes.unwrap_or(rest.len()).min(10)];
+        let join = |length: u128, byte: &u8| length << 7 | u128::from(byte & 0x7f);
+        let length = digits.iter().rev().fold(0, join);
+        // Of 64 bits the tenth byte holds one, and is the last.
+        let is_wide = rest.get(9).is_some_and(|&tenth| tenth > 1) && digits.len() == 10;
+        if is_wide || (digits.len() > 1 && digits.ends_with(&[0])) {
+            return (frames, PayloadsEnd::BadLength(at));
+        }
+        let Some(length_bytes) = length_bytes else {
+            return (frames, PayloadsEnd::Unexpected(at));
+        };
+        if length > limit_bytes as u128 {
+            return (frames, PayloadsEnd::TooLong(at));
+        }
+        let Some(payload) = rest[length_bytes..].get(..length as usize) else {
+            return (frames, PayloadsEnd::Unexpected(at));
+        };
+        start += length_bytes + payload.len();
+        frames.push((start, payload.to_vec()));
+    }
+    (frames, PayloadsEnd::Clean)
+}
+
+pub(super) fn netstrings(limit_bytes: usize, input: &[u8]) -> Naive<PayloadsEnd> {
+    let mut frames = Vec::new();
+    let mut start = 0;
+    while start < input.len() {
+        let rest = &input[start..];
+        let at = start as u64;
+        let digit_count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let digits = &rest[..digit_count];
+        let length = digits.iter().fold(0_usize, |length, digit| {
+            length.saturating_mul(10).saturating_add(usize::from(digit - b'0'))
+        });
+        // Whichever is seen first: a digit that may not follow a zero, or one too many.
+        let is_bad = digits.starts_with(b"0") && digit_count > 1;
+        if !is_bad && length > limit_bytes {
+            return (frames, PayloadsEnd::TooLong(at));
+        }
+        if is_bad || digit_count == 0 || rest.get(digit_count) != Some(&b':') {
+            let is_cut = !is_bad && digit_count == rest.len();
+            let end = if is_cut { PayloadsEnd::Unexpected } else { PayloadsEnd::BadLength };
+            return (frames, end(at));
+        }
+        let behind = &rest[digit_count + 1..];
+        if behind.len() <= length {
+            return (frames, PayloadsEnd::Unexpected(at));
+        }
+        if behind[length] != b',' {
+            let comma = start + digit_count + 1 + length;
+            return (frames, PayloadsEnd::NoComma(comma as u64));
+        }
+        start += digit_count + 1 + length + 1;
+        frames.push((start, behind[..length].to_vec()));
+    }
+    (frames, PayloadsEnd::Clean)
+}

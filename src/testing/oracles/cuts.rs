@@ -44,9 +44,19 @@ pub fn cuts<D: Decoder, T: PartialEq + Debug>(
     check(make, input, &at, own, THOROUGH)
 }
 
+/// The same with fewer cuts, for a fuzzer, who has many inputs, most of which differ little.
+pub(in crate::testing) fn quick_cuts<D: Decoder, T: PartialEq + Debug>(
+    make: impl Fn() -> D,
+    input: &[u8],
+    at: &[usize],
+    own: impl for<'a> Fn(D::Frame<'a>) -> T,
+) -> Reading<T, D::Error> {
+    check(make, input, at, own, QUICK)
+}
+
 /// How much is tried.
 #[derive(Clone, Copy)]
-pub(super) struct Effort {
+struct Effort {
     /// The longest input of which every pair of places is tried, and every single one.
     pairs_max: usize,
     singles_max: usize,
@@ -56,12 +66,12 @@ pub(super) struct Effort {
 /// As is said of `cuts`.
 const THOROUGH: Effort = Effort { pairs_max: 64, singles_max: 512, random_count: 8 };
 
-/// For a fuzzer, who has many inputs, most of which differ little.
-pub(super) const QUICK: Effort = Effort { pairs_max: 12, singles_max: 128, random_count: 4 };
+/// As is said of `quick_cuts`.
+const QUICK: Effort = Effort { pairs_max: 12, singles_max: 128, random_count: 4 };
 
 const ALL: [Caller; 3] = [EAGER, PATIENT, HOARDER];
 
-pub(super) fn check<D: Decoder, T: PartialEq + Debug>(
+fn check<D: Decoder, T: PartialEq + Debug>(
     make: impl Fn() -> D,
     input: &[u8],
     at: &[usize],

@@ -19,6 +19,7 @@ use std::fmt::{self, Debug, Write as _};
 pub use agreement::{agrees_with, round_trip};
 pub use bounded::bounded;
 pub use cuts::cuts;
+pub(super) use cuts::quick_cuts;
 pub use linear::linear;
 pub use streams::random_input;
 
@@ -68,7 +69,7 @@ where
     D: Decoder,
     for<'a> D::Frame<'a>: Debug,
 {
-    cuts::check(&make, input, &[], View::of::<D>, cuts::QUICK);
+    quick_cuts(&make, input, &[], View::of::<D>);
     bounded(&make, input, |_| 0);
     let max_bytes = make().max_bytes();
     let mut rng = Rng::new(seed(input));
