@@ -15,6 +15,7 @@ use crate::testing::{Choices, Reading};
 /// | all others | that |
 pub(super) struct Stream<T> {
     pub(super) bytes: Vec<u8>,
+    /// Where it is cut, in order.
     cuts: Vec<usize>,
     /// What was written, where nothing was spoiled afterwards.
     written: Option<Vec<T>>,
@@ -31,7 +32,9 @@ impl<T> Stream<T> {
         let places: Vec<u16> = (0..count).map(|_| choices.short()).collect();
         let (bytes, written) =
             if choices.flag() { play(choices, write) } else { (choices.rest().to_vec(), None) };
-        let cuts = places.into_iter().map(|place| usize::from(place) % (bytes.len() + 1)).collect();
+        let cut_at = |place| usize::from(place) % (bytes.len() + 1);
+        let mut cuts: Vec<usize> = places.into_iter().map(cut_at).collect();
+        cuts.sort_unstable();
         Stream { bytes, cuts, written }
     }
 
@@ -45,7 +48,6 @@ impl<T> Stream<T> {
         D: Decoder<Error: PartialEq>,
         T: PartialEq + Debug,
     {
-        // The one place where all targets for codecs ask for it.
         let reading = quick_cuts(make, &self.bytes, &self.cuts, own);
         if let Some(written) = &self.written {
             let read = reading.frames.iter().map(|(_, frame)| frame);
@@ -61,11 +63,9 @@ impl<T> Stream<T> {
 
     /// The pieces in which it is to be shown.
     pub(super) fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        let mut cuts = self.cuts.clone();
-        cuts.sort_unstable();
-        cuts.push(self.bytes.len());
+        let ends = self.cuts.iter().copied().chain([self.bytes.len()]);
         let mut start = 0;
-        cuts.into_iter().map(move |end| &self.bytes[std::mem::replace(&mut start, end)..end])
+        ends.map(move |end| &self.bytes[std::mem::replace(&mut start, end)..end])
     }
 }
 
