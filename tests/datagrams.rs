@@ -149,3 +149,81 @@ fn unix_datagrams_between_abstract_names() {
     assert_eq!(&answer[..len], b"hello");
     drop(server);
 }
+
+/// Asks a server that is bound to every address at one of them: only an answer from there gets
+/// through a connected socket.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn the_answer_leaves_from_the_address_that_was_asked() {
+    let handler = |cx: &mut DatagramContext<'_>, from: &NetAddr, payload: &[u8]| {
+        let asked = cx.asked().expect("told, where every address is bound").to_string();
+        match payload {
+            b"larger" => cx.send_to(from, asked.as_bytes()),
+            _ => cx.reply(payload).unwrap(),
+        }
+    };
+    let mut asked = vec![("0.0.0.0:0", "127.0.0.2"), ("0.0.0.0:0", "127.0.0.1")];
+    if ipv6().is_some() {
+        asked.extend([("[::]:0", "::1"), ("[::]:0", "127.0.0.3")]);
+    }
+    for (bound, ip) in asked {
+        let server = start(Server::builder().datagram(bound.parse().unwrap(), handler));
+        let to = std::net::SocketAddr::new(ip.parse().unwrap(), inet(&server, 0).port());
+        let client = udp_client(to);
+        exchange_datagram(&client, b"who are you?");
+        client.send(b"larger").unwrap();
+        let mut answer = [0; 100];
+        let len = again(|| client.recv(&mut answer)).unwrap();
+        let answer = std::str::from_utf8(&answer[..len]).unwrap();
+        assert_eq!(answer.trim_start_matches("::ffff:"), ip);
+    }
+}
+
+/// On Linux such a run is answered by one message that the system cuts.
+#[test]
+fn a_run_from_one_peer_is_answered_one_by_one_in_order() {
+    let server = start(Server::builder().datagram(any(), DatagramEcho));
+    let client = udp_client(inet(&server, 0));
+    for (count, bytes) in [(100_u8, 64_usize), (70, 1), (20, 1452), (20, 1453), (20, 4000)] {
+        for number in 0..count {
+            client.send(&vec![number; bytes]).unwrap();
+        }
+        for number in 0..count {
+            let mut answer = vec![0; LARGEST];
+            let len = again(|| client.recv(&mut answer)).unwrap();
+            assert!(answer[..len] == vec![number; bytes], "{number} of {count}");
+        }
+    }
+}
+
+/// What the client's system joined to one arrives as one, and is shown as several.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn datagrams_that_came_joined_are_shown_one_by_one() {
+    let handler = |cx: &mut DatagramContext<'_>, _: &NetAddr, payload: &[u8]| {
+        cx.reply(&payload[..payload.len().min(1)]).unwrap();
+    };
+    let server = start(Server::builder().datagram(any(), handler));
+    let client = udp_client(inet(&server, 0));
+    let value: libc::c_int = 100;
+    // SAFETY: the descriptor is open, and the value is as long as is said.
+    let outcome = unsafe {
+        libc::setsockopt(
+            std::os::fd::AsRawFd::as_raw_fd(&client),
+            libc::SOL_UDP,
+            libc::UDP_SEGMENT,
+            (&raw const value).cast(),
+            size_of_val(&value) as libc::socklen_t,
+        )
+    };
+    if outcome < 0 {
+        return; // a kernel before 4.18
+    }
+    let sent: Vec<u8> = (0..10).flat_map(|number| [number; 100]).take(950).collect();
+    client.send(&sent).unwrap();
+    for number in 0..10 {
+        let mut answer = [0; 100];
+        let len = again(|| client.recv(&mut answer)).unwrap();
+        assert_eq!(answer[..len], [number]);
+    }
+}

@@ -1,7 +1,7 @@
 //! The handler of one datagram socket.
 
-use std::collections::VecDeque;
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use super::Desk;
 use crate::base::address::NetAddr;
 use crate::base::id::EndpointId;
 use crate::hub::agenda::Timers;
+use crate::sys::SendQueue;
 
 /// What one datagram socket does.
 ///
@@ -53,18 +54,27 @@ where
 pub struct DatagramContext<'a, M: 'static = ()> {
     desk: &'a mut Desk<M>,
     timers: &'a mut Timers,
-    queue: &'a mut OutQueue,
+    queue: &'a mut SendQueue,
     id: EndpointId,
-    request: Option<(&'a NetAddr, usize)>,
+    request: Option<Request<'a>>,
+}
+
+/// The datagram at hand.
+#[derive(Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) from: &'a NetAddr,
+    /// Which of our addresses it was sent to, where that is not obvious.
+    pub(crate) to: Option<IpAddr>,
+    pub(crate) len: usize,
 }
 
 impl<'a, M: 'static> DatagramContext<'a, M> {
     pub(crate) fn new(
         desk: &'a mut Desk<M>,
         timers: &'a mut Timers,
-        queue: &'a mut OutQueue,
+        queue: &'a mut SendQueue,
         id: EndpointId,
-        request: Option<(&'a NetAddr, usize)>,
+        request: Option<Request<'a>>,
     ) -> Self {
         DatagramContext { desk, timers, queue, id, request }
     }
@@ -72,6 +82,12 @@ impl<'a, M: 'static> DatagramContext<'a, M> {
     /// The socket's name.
     pub fn id(&self) -> EndpointId {
         self.id
+    }
+
+    /// Which of our addresses the datagram at hand was sent to, where the socket is bound to all
+    /// of them (`0.0.0.0`, `[::]`) and the system tells, as Linux does.
+    pub fn asked(&self) -> Option<IpAddr> {
+        self.request?.to
     }
 
     /// Answers the datagram at hand, with at most as many bytes as it had: a server that
@@ -83,19 +99,23 @@ impl<'a, M: 'static> DatagramContext<'a, M> {
     /// The reply is larger than the request, or there is no datagram at hand; nothing is sent.
     pub fn reply(&mut self, payload: &[u8]) -> Result<(), ReplyTooLarge> {
         match self.request {
-            Some((from, len)) if payload.len() <= len => {
-                self.queue.push(from, payload);
+            Some(Request { from, to, len }) if payload.len() <= len => {
+                self.queue.push(from, to, payload);
                 Ok(())
             }
             _ => Err(ReplyTooLarge),
         }
     }
 
-    /// Sends a datagram of any size to anyone. It is sent right after the callback; where the
-    /// system does not take it then, it waits among at most
+    /// Sends a datagram of any size to anyone. It is sent soon after the callback, together with
+    /// what else is to be sent; where the system does not take it then, it waits among at most
     /// [`datagram_queue_bytes`](crate::Limits::datagram_queue_bytes), or is dropped and counted.
+    ///
+    /// To whom sent the datagram at hand it goes, as a reply does, from the address that was
+    /// asked; to others from one of the system's choice.
     pub fn send_to(&mut self, to: &NetAddr, payload: &[u8]) {
-        self.queue.push(to, payload);
+        let asked = self.request.filter(|request| request.from == to);
+        self.queue.push(to, asked.and_then(|request| request.to), payload);
     }
 
     /// Has [`DatagramHandler::on_timer`] called with `tag` after this time, once; a timer of the
@@ -136,85 +156,3 @@ impl fmt::Display for ReplyTooLarge {
 }
 
 impl std::error::Error for ReplyTooLarge {}
-
-/// Datagrams that wait for their socket to take them: addresses and lengths in order, and the
-/// payloads one behind the other.
-pub(crate) struct OutQueue {
-    letters: VecDeque<(NetAddr, usize)>,
-    /// `payloads[start..]` is what waits.
-    payloads: Vec<u8>,
-    start: usize,
-    max_bytes: usize,
-    dropped: u64,
-}
-
-impl OutQueue {
-    pub(crate) fn new(max_bytes: usize) -> OutQueue {
-        OutQueue { letters: VecDeque::new(), payloads: Vec::new(), start: 0, max_bytes, dropped: 0 }
-    }
-
-    fn push(&mut self, to: &NetAddr, payload: &[u8]) {
-        // An empty datagram counts too, or a flood of them would have no bound.
-        let cost = payload.len() + self.letters.len() * size_of::<(NetAddr, usize)>();
-        if self.payloads.len() - self.start + cost > self.max_bytes {
-            self.dropped += 1;
-            return;
-        }
-        self.letters.push_back((to.clone(), payload.len()));
-        self.payloads.extend_from_slice(payload);
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.letters.is_empty()
-    }
-
-    pub(crate) fn front(&self) -> Option<(&NetAddr, &[u8])> {
-        let (to, len) = self.letters.front()?;
-        Some((to, &self.payloads[self.start..self.start + len]))
-    }
-
-    pub(crate) fn pop(&mut self) {
-        let (_, len) = self.letters.pop_front().expect("there was a front");
-        self.start += len;
-        if self.letters.is_empty() {
-            self.payloads.clear();
-            self.start = 0;
-        } else if self.start > self.payloads.len() / 2 {
-            self.payloads.drain(..self.start);
-            self.start = 0;
-        }
-    }
-
-    pub(crate) fn take_dropped(&mut self) -> u64 {
-        std::mem::take(&mut self.dropped)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_queue_keeps_order_and_drops_what_is_too_much() {
-        let mut queue = OutQueue::new(1000);
-        let to = NetAddr::Unnamed;
-        for byte in 0..5 {
-            queue.push(&to, &[byte; 300]);
-        }
-        assert_eq!(queue.take_dropped(), 2);
-        for byte in 0..3 {
-            assert_eq!(queue.front(), Some((&to, &[byte; 300][..])));
-            queue.pop();
-        }
-        assert!(queue.is_empty() && queue.payloads.is_empty());
-    }
-
-    #[test]
-    fn empty_datagrams_are_bounded_too() {
-        let mut queue = OutQueue::new(1000);
-        for _ in 0..1000 {
-            queue.push(&NetAddr::Unnamed, b"");
-        }
-        assert!(queue.letters.len() < 100);
-    }
-}

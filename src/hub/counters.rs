@@ -34,8 +34,15 @@ pub struct Counters {
     pub datagrams_in: u64,
     /// Datagrams that the system took.
     pub datagrams_out: u64,
-    /// Datagrams dropped: truncated, from ourselves, or not taken by a full queue or the system.
+    /// Datagrams received and not shown to a handler: truncated, or from ourselves.
     pub datagrams_dropped: u64,
+    /// Datagrams that the system lost for want of room in a socket's receive buffer, where it
+    /// tells (Linux: SO_RXQ_OVFL, which comes with the next datagram).
+    pub datagrams_overflowed: u64,
+    /// Datagrams that were not sent: the queue was full, or the system refused them.
+    pub datagrams_unsent: u64,
+    /// Errors told by a receive, which come of what was sent before (ICMP).
+    pub datagram_errors: u64,
     /// Handlers and services that panicked.
     pub panics: u64,
 }

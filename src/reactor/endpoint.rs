@@ -10,9 +10,9 @@ use super::place::Spread;
 use crate::base::address::NetAddr;
 use crate::base::id::{ConnId, EndpointId};
 use crate::base::time::Time;
-use crate::handler::{DatagramHandler, OutQueue, Service, ServiceContext};
+use crate::handler::{DatagramHandler, Service, ServiceContext};
 use crate::hub::agenda::Timers;
-use crate::sys::{Platform, Socket, Token};
+use crate::sys::{Platform, SendQueue, Socket, Token};
 
 pub(super) struct Endpoint<M: 'static, P: Platform> {
     pub(super) id: EndpointId,
@@ -78,10 +78,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         handler: Box<dyn DatagramHandler<M>>,
     ) -> io::Result<NetAddr> {
         let local = socket.local_addr()?;
-        let queue = OutQueue::new(self.desk.hub.limits.datagram_queue_bytes);
+        let queue = SendQueue::new(self.desk.hub.limits.datagram_queue_bytes);
         let socketed = Socketed { socket, handler, queue, local: local.clone() };
         let slot = self.add_endpoint(id, Kind::Datagram(socketed))?;
-        self.call_datagram(slot, None, |handler, cx| handler.on_start(cx));
+        self.call_datagram(slot, |handler, cx| handler.on_start(cx));
         Ok(local)
     }
 
@@ -135,7 +135,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         for id in ids {
             let Some(slot) = self.endpoint_slot(id) else { continue };
             if matches!(self.endpoints[slot as usize].kind, Kind::Datagram(_)) {
-                self.call_datagram(slot, None, |handler, cx| handler.on_shutdown(cx));
+                self.call_datagram(slot, |handler, cx| handler.on_shutdown(cx));
                 self.close_endpoint(id);
             } else if let Kind::Listener(listening) = &mut self.endpoints[slot as usize].kind {
                 // The service stays: others may yet hand over what they have accepted.
@@ -186,7 +186,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             let Some(tag) = endpoint.timers.pop_due(now) else { break };
             match endpoint.kind {
                 Kind::Listener(_) => self.call_service(slot, |it, cx| it.on_timer(cx, tag)),
-                Kind::Datagram(_) => self.call_datagram(slot, None, |it, cx| it.on_timer(cx, tag)),
+                Kind::Datagram(_) => self.call_datagram(slot, |it, cx| it.on_timer(cx, tag)),
             }
         }
         self.end_rest(slot);

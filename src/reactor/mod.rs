@@ -49,7 +49,7 @@ use crate::hub::counters::Report;
 use crate::hub::limits::Limits;
 use crate::hub::outbound::Flags;
 use crate::hub::{Hub, Phase};
-use crate::sys::{Edge, Os, Platform, Readiness, Token};
+use crate::sys::{Edge, Os, Platform, Readiness, ReceiveBatch, Token};
 
 /// An event loop that owns the sockets of one thread.
 ///
@@ -103,6 +103,8 @@ pub struct Reactor<M: 'static = (), P: Platform = Os> {
 
     /// What was just read. There is one such buffer for all connections.
     scratch: Box<[u8]>,
+    /// The same for datagrams, once there is a socket for them.
+    batch: Option<ReceiveBatch>,
     /// An empty carry for the next connection that needs one.
     spare_carry: Option<Box<Carry>>,
     shutdown: ShutdownStage,
@@ -190,6 +192,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             attempts: Attempts::default(),
             early_letters: EarlyLetters::default(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            batch: None,
             spare_carry: None,
             shutdown: ShutdownStage::Running,
             report: Report::default(),

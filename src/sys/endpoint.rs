@@ -7,7 +7,7 @@ use crate::base::address::{Address, NetAddr};
 use crate::sys::net::{self, DatagramOptions, ListenOptions};
 use crate::sys::stream::OsStream;
 use crate::sys::unix_path::UnixPath;
-use crate::sys::{Received, Socket, raw, socket};
+use crate::sys::{ReceiveBatch, Received, SendQueue, Socket, many, raw, socket};
 
 /// A listener of the operating system.
 #[derive(Debug)]
@@ -57,13 +57,15 @@ pub struct OsDatagram {
     _path: Option<UnixPath>,
     socket: OwnedFd,
     is_unix: bool,
+    known: many::Known,
 }
 
 impl OsDatagram {
     pub(super) fn bind(address: &Address, options: &DatagramOptions) -> io::Result<OsDatagram> {
         let (socket, path) = net::bind_datagram(address, options)?;
         let is_unix = !matches!(address, Address::Inet(_));
-        Ok(OsDatagram { _path: path, socket, is_unix })
+        let known = many::prepare(socket.as_fd(), &socket::local_addr(socket.as_fd())?)?;
+        Ok(OsDatagram { _path: path, socket, is_unix, known })
     }
 
     pub(super) fn adopt(fd: OwnedFd) -> io::Result<OsDatagram> {
@@ -72,7 +74,8 @@ impl OsDatagram {
             _ => return Err(invalid("not a datagram socket of the internet or Unix kind")),
         };
         raw::set_non_blocking_and_close_on_exec(fd.as_fd())?;
-        Ok(OsDatagram { _path: None, socket: fd, is_unix })
+        let known = many::prepare(fd.as_fd(), &socket::local_addr(fd.as_fd())?)?;
+        Ok(OsDatagram { _path: None, socket: fd, is_unix, known })
     }
 
     pub(super) fn receive(&self, into: &mut [u8]) -> io::Result<Received> {
@@ -83,7 +86,28 @@ impl OsDatagram {
     /// answer is `WouldBlock`, and no edge would ever follow: ours is writable all along. So this
     /// datagram is lost, as it would be on the way elsewhere (and is to BSD, which says the same).
     pub(super) fn send(&self, payload: &[u8], to: &NetAddr) -> io::Result<()> {
-        match socket::send(self.socket.as_fd(), payload, to) {
+        self.unblocked(socket::send(self.socket.as_fd(), payload, to))
+    }
+
+    pub(super) fn receive_batch(
+        &mut self,
+        max: usize,
+        batch: &mut ReceiveBatch,
+    ) -> io::Result<bool> {
+        many::receive(self.socket.as_fd(), max, &mut self.known, batch)
+    }
+
+    pub(super) fn send_queued(
+        &mut self,
+        headers: &mut many::SendHeaders,
+        queue: &mut SendQueue,
+    ) -> io::Result<usize> {
+        let outcome = many::send(self.socket.as_fd(), &mut self.known, headers, queue);
+        self.unblocked(outcome)
+    }
+
+    fn unblocked<T>(&self, outcome: io::Result<T>) -> io::Result<T> {
+        match outcome {
             Err(error) if self.is_unix && error.kind() == io::ErrorKind::WouldBlock => {
                 Err(io::Error::from_raw_os_error(libc::ENOBUFS))
             }

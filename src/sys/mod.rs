@@ -4,10 +4,15 @@
 //! something may have changed, and non-blocking sockets. [`Os`] answers with mio; a simulation
 //! answers with pipes in memory and a clock of its own.
 
+mod batch;
 mod endpoint;
 pub mod errors;
 mod look_up;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod mmsg;
 pub mod net;
+#[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
+mod one_by_one;
 mod os;
 mod raw;
 mod socket;
@@ -23,6 +28,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use batch::{Arrived, ReceiveBatch, Run, SendQueue};
 pub use endpoint::{OsDatagram, OsListener};
 pub use net::{DatagramOptions, ListenOptions, StreamOptions};
 pub use os::Os;
@@ -31,6 +37,10 @@ pub use raw::descriptor_limit;
 pub(crate) use raw::is_signal_default;
 pub use stream::OsStream;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use self::mmsg as many;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+use self::one_by_one as many;
 use crate::base::address::{Address, NetAddr};
 use crate::base::id::ConnId;
 use crate::base::time::Time;
@@ -125,6 +135,36 @@ pub trait Platform: 'static {
     /// Sends one datagram, whole or not at all; `WouldBlock` only if an edge will follow.
     fn send(&mut self, socket: &mut Self::Datagram, payload: &[u8], to: &NetAddr)
     -> io::Result<()>;
+
+    /// Receives datagrams into an empty batch, at most `max` and at least one, and answers whether
+    /// there may be more; after `false` an edge follows as after `WouldBlock`.
+    ///
+    /// One at a time, where the platform has no better way.
+    fn receive_batch(
+        &mut self,
+        socket: &mut Self::Datagram,
+        max: usize,
+        batch: &mut ReceiveBatch,
+    ) -> io::Result<bool> {
+        debug_assert!(max > 0);
+        batch.fill(|slot| self.receive(socket, slot))?;
+        Ok(true)
+    }
+    /// Sends datagrams from the front of a queue that is not empty, takes them out, and answers
+    /// how many they were: at least one. An error is about the one in front, which stays.
+    ///
+    /// One at a time, from an address of the system's choice, where the platform has no better
+    /// way.
+    fn send_queued(
+        &mut self,
+        socket: &mut Self::Datagram,
+        queue: &mut SendQueue,
+    ) -> io::Result<usize> {
+        let Some((to, _, payload)) = queue.front() else { return Ok(0) };
+        self.send(socket, payload, to)?;
+        queue.discard(1);
+        Ok(1)
+    }
 
     /// Starts to look up a host name without blocking; the answer is handed out by
     /// [`next_look_up`](Platform::next_look_up) after a `wait`, and ends that `wait`.

@@ -20,7 +20,9 @@ use crate::sys::endpoint::{OsDatagram, OsListener};
 use crate::sys::look_up::LookUps;
 use crate::sys::net::{self, DatagramOptions, ListenOptions, StreamOptions};
 use crate::sys::stream::OsStream;
-use crate::sys::{Edge, Platform, Readiness, Received, Socket, Token, Wake};
+use crate::sys::{
+    Edge, Platform, Readiness, ReceiveBatch, Received, SendQueue, Socket, Token, Wake, many,
+};
 
 /// The operating system.
 ///
@@ -34,6 +36,7 @@ pub struct Os {
     events: Events,
     waker: Arc<OsWaker>,
     look_ups: LookUps,
+    send_headers: many::SendHeaders,
     start: Instant,
 }
 
@@ -47,7 +50,8 @@ impl Os {
         let waker = Arc::new(OsWaker(mio::Waker::new(poll.registry(), WAKER)?));
         let look_ups = LookUps::new(net::look_up, Arc::clone(&waker) as Arc<dyn Wake>);
         let events = Events::with_capacity(EVENTS_MAX);
-        Ok(Os { poll, events, waker, look_ups, start: Instant::now() })
+        let send_headers = many::SendHeaders::default();
+        Ok(Os { poll, events, waker, look_ups, send_headers, start: Instant::now() })
     }
 
     fn register(&self, socket: &impl Socket, token: Token, interest: Interest) -> io::Result<()> {
@@ -201,6 +205,19 @@ impl Platform for Os {
 
     fn send(&mut self, socket: &mut OsDatagram, payload: &[u8], to: &NetAddr) -> io::Result<()> {
         socket.send(payload, to)
+    }
+
+    fn receive_batch(
+        &mut self,
+        socket: &mut OsDatagram,
+        max: usize,
+        batch: &mut ReceiveBatch,
+    ) -> io::Result<bool> {
+        socket.receive_batch(max, batch)
+    }
+
+    fn send_queued(&mut self, socket: &mut OsDatagram, queue: &mut SendQueue) -> io::Result<usize> {
+        socket.send_queued(&mut self.send_headers, queue)
     }
 
     fn look_up(&mut self, id: ConnId, name: &str, port: u16) -> io::Result<()> {

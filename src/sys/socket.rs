@@ -126,7 +126,7 @@ pub(super) fn send(fd: BorrowedFd<'_>, payload: &[u8], to: &NetAddr) -> io::Resu
 
 /// An address as the system gave it. What is neither of the internet nor of a named Unix socket
 /// has none that we could show.
-fn net_addr(address: &SockAddr) -> NetAddr {
+pub(super) fn net_addr(address: &SockAddr) -> NetAddr {
     if let Some(inet) = address.as_socket() {
         NetAddr::Inet(inet)
     } else if let Some(path) = address.as_pathname() {
