@@ -9,7 +9,7 @@
 //! one [`Run`], which some systems can take for one (segmentation offload).
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::base::address::NetAddr;
 use crate::sys::{Received, many};
@@ -247,7 +247,18 @@ impl Run {
             && self.bytes == self.count * self.segment_bytes
             && self.bytes + bytes <= RUN_BYTES_MAX
             && self.from == from
-            && self.to == *to
+            && is_same(&self.to, to)
+    }
+}
+
+/// As `==`, which compares an address of IPv4 byte by byte.
+#[inline]
+fn is_same(one: &NetAddr, two: &NetAddr) -> bool {
+    match (one, two) {
+        (NetAddr::Inet(SocketAddr::V4(one)), NetAddr::Inet(SocketAddr::V4(two))) => {
+            one.port() == two.port() && one.ip().to_bits() == two.ip().to_bits()
+        }
+        _ => one == two,
     }
 }
 

@@ -86,6 +86,8 @@ pub(super) struct ReceiveHeaders {
     table: Table,
     /// How many the last call has written to.
     used: usize,
+    /// The room for control messages that all but those have.
+    control_bytes: usize,
 }
 
 impl ReceiveHeaders {
@@ -96,7 +98,7 @@ impl ReceiveHeaders {
             vector.iov_base = start.wrapping_add(index * (slot_bytes + SLOT_OFFSET)).cast();
             vector.iov_len = slot_bytes;
         }
-        ReceiveHeaders { table, used: slots }
+        ReceiveHeaders { table, used: slots, control_bytes: 0 }
     }
 }
 
@@ -115,14 +117,16 @@ pub(super) fn receive(
     debug_assert!(batch.arrived.is_empty());
     let headers = &mut batch.headers;
     let table = &mut headers.table;
+    let control_bytes = if known.has_controls { size_of::<Control>() } else { 0 };
+    if control_bytes != headers.control_bytes {
+        headers.used = table.headers.len();
+        headers.control_bytes = control_bytes;
+    }
     for header in &mut table.headers[..headers.used] {
+        header.msg_hdr.msg_controllen = control_bytes as _;
         header.msg_hdr.msg_namelen = size_of::<sockaddr_storage>() as libc::socklen_t;
     }
     let max = max.min(table.headers.len());
-    let control_bytes = if known.has_controls { size_of::<Control>() } else { 0 };
-    for header in &mut table.headers[..max] {
-        header.msg_hdr.msg_controllen = control_bytes as _;
-    }
     headers.used = 0;
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: the descriptor is open (1), `max` headers point at what lives (2), and all of it is
