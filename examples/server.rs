@@ -35,6 +35,7 @@ say is served; otherwise TCP echo on 127.0.0.1:7000, lines on 127.0.0.1:7001, an
                           or reuse-port
   --max-connections N     open at once; more wait (default: descriptors less 256)
   --idle-timeout SECONDS  without a byte either way (default 300)
+  --busy-poll MICROSECONDS  ask before sleeping, which takes a processor for each thread (default 0)
   --grace SECONDS         to finish after SIGINT or SIGTERM (default 10)
   --unix-mode OCTAL       permissions of Unix sockets (default: as the umask says)
   --help, --version
@@ -56,6 +57,7 @@ struct Options {
     placement: Placement,
     limits: Limits,
     grace: Duration,
+    busy_poll: Duration,
     unix_mode: Option<u32>,
 }
 
@@ -92,11 +94,12 @@ fn main() -> ExitCode {
 }
 
 fn builder(options: Options) -> Builder {
-    let Options { listings, threads, placement, limits, grace, unix_mode } = options;
+    let Options { listings, threads, placement, limits, grace, busy_poll, unix_mode } = options;
     let mut server = Server::builder()
         .threads(threads)
         .placement(placement)
         .limits(limits)
+        .busy_poll(busy_poll)
         .stop_on_signals(grace);
     let streams = ListenOptions { unix_mode, ..ListenOptions::default() };
     let datagrams = DatagramOptions { unix_mode, ..DatagramOptions::default() };
@@ -132,6 +135,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         placement: Placement::default(),
         limits: Limits::default(),
         grace: Duration::from_secs(10),
+        busy_poll: Duration::ZERO,
         unix_mode: None,
     };
     while let Some(option) = parser.next()? {
@@ -151,6 +155,11 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
             }
             Long("grace") => {
                 options.grace = Duration::from_secs(seconds(&mut parser, "--grace")?);
+            }
+            Long("busy-poll") => {
+                let most = 1_000_000;
+                let micros = count(&mut parser, "--busy-poll", most)?;
+                options.busy_poll = Duration::from_micros(micros as u64);
             }
             Long("placement") => {
                 options.placement = match parser.value()?.to_str() {

@@ -156,6 +156,14 @@ impl<M: 'static> Reactor<M> {
     pub fn with_limits(limits: Limits) -> io::Result<Reactor<M>> {
         Reactor::with_platform(Os::new()?, limits)
     }
+
+    /// Before it sleeps, the reactor asks the system for so long whether there is something to do
+    /// (zero, the default: not at all). An answer then comes without the time that it takes to be
+    /// woken; what it costs is the processor, all of it, and a sleep that begins later. It is
+    /// for a reactor with a processor to itself whose clients wait for each answer.
+    pub fn set_busy_poll(&mut self, busy_poll: Duration) {
+        self.platform.set_busy_poll(busy_poll);
+    }
 }
 
 impl<M: 'static, P: Platform> Reactor<M, P> {

@@ -42,6 +42,7 @@ pub struct Builder<M: 'static = ()> {
     threads: usize,
     limits: Limits,
     placement: Placement,
+    busy_poll: Duration,
     listings: Vec<Listing<M>>,
     #[cfg(feature = "signals")]
     grace_on_signal: Option<Duration>,
@@ -68,6 +69,7 @@ impl<M: Send + 'static> Builder<M> {
             threads: 1,
             limits: Limits::default(),
             placement: Placement::default(),
+            busy_poll: Duration::ZERO,
             listings: Vec::new(),
             #[cfg(feature = "signals")]
             grace_on_signal: None,
@@ -85,6 +87,15 @@ impl<M: Send + 'static> Builder<M> {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// How long each reactor asks before it sleeps; see
+    /// [`Reactor::set_busy_poll`](crate::Reactor::set_busy_poll). Zero, off, by default: it takes
+    /// a processor for each.
+    #[must_use]
+    pub fn busy_poll(mut self, busy_poll: Duration) -> Self {
+        self.busy_poll = busy_poll;
         self
     }
 
@@ -165,7 +176,9 @@ impl<M: Send + 'static> Builder<M> {
         let limits = self.limits.checked().map_err(whole)?;
         let mut platforms = Vec::new();
         for _ in 0..self.threads {
-            platforms.push(Os::new().map_err(whole)?);
+            let mut platform = Os::new().map_err(whole)?;
+            platform.set_busy_poll(self.busy_poll);
+            platforms.push(platform);
         }
         let wakers = platforms.iter().map(Platform::waker).collect();
         let mut server = Server {

@@ -37,6 +37,8 @@ pub struct Os {
     waker: Arc<OsWaker>,
     look_ups: LookUps,
     send_headers: many::SendHeaders,
+    /// How long a wait asks again and again before it sleeps.
+    busy_poll: Duration,
     start: Instant,
 }
 
@@ -51,7 +53,36 @@ impl Os {
         let look_ups = LookUps::new(net::look_up, Arc::clone(&waker) as Arc<dyn Wake>);
         let events = Events::with_capacity(EVENTS_MAX);
         let send_headers = many::SendHeaders::default();
-        Ok(Os { poll, events, waker, look_ups, send_headers, start: Instant::now() })
+        let (busy_poll, start) = (Duration::ZERO, Instant::now());
+        Ok(Os { poll, events, waker, look_ups, send_headers, busy_poll, start })
+    }
+
+    /// Has [`wait`](Platform::wait) ask for so long before it sleeps; zero, the default, is off.
+    pub fn set_busy_poll(&mut self, busy_poll: Duration) {
+        self.busy_poll = busy_poll;
+    }
+
+    /// Asks without sleeping, until there is an event or the time for that is over.
+    fn spin(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let start = Instant::now();
+        let most = timeout.map_or(self.busy_poll, |timeout| timeout.min(self.busy_poll));
+        while self.events.is_empty() && start.elapsed() < most {
+            self.poll.poll(&mut self.events, Some(Duration::ZERO))?;
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        if self.busy_poll.is_zero() || timeout == Some(Duration::ZERO) {
+            return self.poll.poll(&mut self.events, timeout);
+        }
+        self.events.clear();
+        self.spin(timeout)?;
+        if !self.events.is_empty() {
+            return Ok(());
+        }
+        let rest = timeout.map(|timeout| timeout.saturating_sub(self.busy_poll));
+        self.poll.poll(&mut self.events, rest)
     }
 
     fn register(&self, socket: &impl Socket, token: Token, interest: Interest) -> io::Result<()> {
@@ -90,7 +121,7 @@ impl Platform for Os {
     }
 
     fn wait(&mut self, timeout: Option<Duration>, edges: &mut Vec<Edge>) -> io::Result<()> {
-        match self.poll.poll(&mut self.events, timeout) {
+        match self.poll(timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             outcome => outcome?,
         }

@@ -622,6 +622,25 @@ fn waker_ends_a_wait_and_makes_no_edge() {
 }
 
 #[test]
+fn busy_polling_ends_with_a_waker_an_edge_or_the_timeout() {
+    let mut os = os();
+    os.set_busy_poll(Duration::from_millis(1));
+    let mut edges = Vec::new();
+    os.wait(Some(Duration::from_millis(2)), &mut edges).unwrap();
+    assert!(edges.is_empty(), "it slept, and nothing came");
+    os.set_busy_poll(Duration::MAX);
+    os.wait(Some(Duration::from_millis(1)), &mut edges).unwrap();
+    os.wait(Some(Duration::ZERO), &mut edges).unwrap();
+    os.waker().wake();
+    os.wait(None, &mut edges).unwrap();
+    assert!(edges.is_empty());
+    let mut socket = os.bind_datagram(&any(), &DatagramOptions::default()).unwrap();
+    os.register_datagram(&mut socket, SEVEN).unwrap();
+    os.wait(None, &mut edges).unwrap();
+    assert_eq!(edges[0].token, SEVEN);
+}
+
+#[test]
 fn look_up_ends_a_wait() {
     let mut os = os();
     let id = ConnId::new(0, 1, 2);
