@@ -1,0 +1,130 @@
+//! **L**, the limit: a loop over epoll with nothing in it that echoing does not need. It has no
+//! handlers, no memory of its connections, no outbox, no deadlines and no limits, and must not be
+//! used for anything: a client that does not read its answers ends it. A server that does more
+//! for its users cannot be faster than this, other than by asking the kernel in another way.
+//!
+//! - Edge-triggered, so that the kernel does not look at a served socket again in the next wait.
+//! - A short read has emptied a socket, unless the event tells of the end: no second read.
+//! - Whatever one wait finds ready, up to 1024, is served before the next.
+//!
+//! `--udp` is the same for datagrams: up to 64 with each recvmmsg and sendmmsg.
+
+use std::mem::{MaybeUninit, zeroed};
+use std::os::fd::{AsRawFd, RawFd};
+use std::ptr::null_mut;
+
+use libc::{EPOLL_CTL_ADD, EPOLLET, EPOLLIN, EPOLLRDHUP, epoll_event};
+use peers::READ_BYTES;
+
+fn main() {
+    if peers::has("--udp") { datagrams() } else { streams() }
+}
+
+fn streams() -> ! {
+    let listener = peers::listener();
+    let poll = checked(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) });
+    watch(poll, listener.as_raw_fd());
+    let mut events: Vec<epoll_event> = Vec::with_capacity(1024);
+    let mut buffer = Box::new([MaybeUninit::<u8>::uninit(); READ_BYTES]);
+    loop {
+        // SAFETY: there is room for so many events, and so many were written.
+        unsafe {
+            let count = libc::epoll_wait(poll, events.as_mut_ptr(), 1024, -1);
+            events.set_len(count.max(0) as usize); // below zero: interrupted
+        }
+        for event in &events {
+            let fd = event.u64 as RawFd;
+            if fd == listener.as_raw_fd() {
+                accept(poll, fd);
+            } else {
+                echo(fd, event.events & EPOLLRDHUP as u32 != 0, &mut buffer);
+            }
+        }
+    }
+}
+
+fn accept(poll: RawFd, listener: RawFd) {
+    let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    loop {
+        let fd = unsafe { libc::accept4(listener, null_mut(), null_mut(), flags) };
+        if fd < 0 {
+            return;
+        }
+        watch(poll, fd);
+    }
+}
+
+fn watch(poll: RawFd, fd: RawFd) {
+    let mut event = epoll_event { events: (EPOLLIN | EPOLLRDHUP | EPOLLET) as u32, u64: fd as u64 };
+    checked(unsafe { libc::epoll_ctl(poll, EPOLL_CTL_ADD, fd, &mut event) });
+}
+
+#[inline]
+fn echo(fd: RawFd, has_ended: bool, buffer: &mut [MaybeUninit<u8>; READ_BYTES]) {
+    loop {
+        // SAFETY: the buffer is as long as it says, and no more is sent than was received.
+        unsafe {
+            let came = libc::recv(fd, buffer.as_mut_ptr().cast(), READ_BYTES, 0);
+            if came > 0 {
+                let sent =
+                    libc::send(fd, buffer.as_ptr().cast(), came as usize, libc::MSG_NOSIGNAL);
+                assert!(sent == came || sent < 0, "a write fell short, and there is no outbox");
+                if (came as usize) < READ_BYTES && !has_ended {
+                    return;
+                }
+            } else {
+                if came == 0 || *libc::__errno_location() != libc::EAGAIN {
+                    libc::close(fd);
+                }
+                return;
+            }
+        }
+    }
+}
+
+fn datagrams() -> ! {
+    const BATCH: usize = 64;
+    const BYTES: usize = 2048;
+    let socket = peers::datagrams();
+    socket.set_nonblocking(false).expect("blocking mode"); // one socket needs no poll
+    let fd = socket.as_raw_fd();
+    let mut payloads = vec![[0_u8; BYTES]; BATCH];
+    // SAFETY: plain data, for which zeroes are fine.
+    let mut from: Vec<libc::sockaddr_storage> = vec![unsafe { zeroed() }; BATCH];
+    let mut pieces: Vec<libc::iovec> = payloads
+        .iter_mut()
+        .map(|payload| libc::iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: BYTES })
+        .collect();
+    let address_bytes = size_of::<libc::sockaddr_storage>() as u32;
+    let mut headers: Vec<libc::mmsghdr> = Vec::with_capacity(BATCH);
+    for at in 0..BATCH {
+        // SAFETY: as above.
+        let mut header: libc::mmsghdr = unsafe { zeroed() };
+        header.msg_hdr.msg_name = (&raw mut from[at]).cast();
+        header.msg_hdr.msg_namelen = address_bytes;
+        header.msg_hdr.msg_iov = &raw mut pieces[at];
+        header.msg_hdr.msg_iovlen = 1;
+        headers.push(header);
+    }
+    loop {
+        // SAFETY: the headers point to what lives as long as this function.
+        unsafe {
+            let flags = libc::MSG_WAITFORONE;
+            let came = libc::recvmmsg(fd, headers.as_mut_ptr(), BATCH as u32, flags, null_mut());
+            let came = came.max(0) as usize;
+            for header in &mut headers[..came] {
+                (*header.msg_hdr.msg_iov).iov_len = header.msg_len as usize;
+            }
+            libc::sendmmsg(fd, headers.as_mut_ptr(), came as u32, 0);
+            for header in &mut headers[..came] {
+                (*header.msg_hdr.msg_iov).iov_len = BYTES;
+                header.msg_hdr.msg_namelen = address_bytes;
+            }
+        }
+    }
+}
+
+fn checked(answer: RawFd) -> RawFd {
+    assert!(answer >= 0, "{}", std::io::Error::last_os_error());
+    answer
+}
