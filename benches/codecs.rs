@@ -1,38 +1,85 @@
-//! Codecs over memory, beside loops that do no more than they must.
+//! Codecs over memory, each in frames and bytes a second, beside loops that do no more than they
+//! must.
 //!
-//! `cargo bench --bench codecs` takes about 15 seconds.
+//! `cargo bench --bench codecs` takes about two minutes; `cargo bench --bench codecs -- lines` a
+//! part of it. Beside tokio-util's codecs: `benches/peers/benches/codecs.rs`.
+
+#[path = "counted/src/codecs.rs"]
+mod codecs;
 
 use std::hint::black_box;
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use tidemill::codec::{ByteOrder, Decoder, Encoder, Ending, LengthPrefixed, Lines, Width};
+use codecs::{Visitor, decode_all};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use tidemill::codec::{Decoder, Encoder};
 
-/// What a reactor shows a handler at the most.
-const INPUT_BYTES: usize = 64 * 1024;
 /// Of one frame's text or payload.
 const FRAME_BYTES: [usize; 3] = [16, 64, 1024];
 
-/// Whole frames of one size, about as many bytes as a read brings.
-fn input(encoder: &mut impl for<'a> Encoder<Item<'a> = &'a [u8]>, frame_bytes: usize) -> Vec<u8> {
-    let frame = vec![b'x'; frame_bytes];
-    let mut out = Vec::new();
-    while out.len() + 2 * frame_bytes < INPUT_BYTES {
-        assert!(encoder.encode(&frame, &mut out).is_ok());
-    }
-    out
+struct Bench<'a> {
+    criterion: &'a mut Criterion,
+    frame_bytes: usize,
 }
 
-/// Takes frames as `Framed` does, and answers how many there were.
-fn decode_all(decoder: &mut impl Decoder, input: &[u8]) -> usize {
-    let (mut taken, mut count) = (0, 0);
-    while let Ok(Some((frame, len))) = decoder.decode(&input[taken..]) {
-        black_box(frame);
-        taken += len;
-        count += 1;
+impl Bench<'_> {
+    fn run(&mut self, name: &str, frames: usize, bytes: usize, mut work: impl FnMut() -> usize) {
+        let mut group = self.criterion.benchmark_group(name);
+        let (elements, bytes) = (frames as u64, bytes as u64);
+        group.throughput(Throughput::ElementsAndBytes { elements, bytes });
+        group.bench_function(self.frame_bytes.to_string(), |b| b.iter(&mut work));
+        group.finish();
     }
-    assert_eq!(taken, input.len());
-    count
+}
+
+impl Visitor for Bench<'_> {
+    fn decode<D: Decoder>(
+        &mut self,
+        name: &str,
+        make: impl Fn() -> D,
+        input: &[u8],
+        look: impl for<'a> Fn(D::Frame<'a>),
+    ) {
+        let mut decoder = make();
+        let frames = decode_all(&mut decoder, input, &look);
+        self.run(&format!("decode: {name}"), frames, input.len(), || {
+            decode_all(&mut decoder, black_box(input), &look)
+        });
+    }
+
+    fn encode<E: for<'a> Encoder<Item<'a> = &'a [u8]>>(
+        &mut self,
+        name: &str,
+        make: impl Fn() -> E,
+        item: &[u8],
+        count: usize,
+    ) {
+        let (mut encoder, mut out) = (make(), Vec::new());
+        self.run(&format!("encode: {name}"), count, count * item.len(), || {
+            out.clear();
+            for _ in 0..count {
+                assert!(encoder.encode(black_box(item), &mut out).is_ok());
+            }
+            out.len()
+        });
+    }
+}
+
+fn all(c: &mut Criterion) {
+    for frame_bytes in FRAME_BYTES {
+        let mut bench = Bench { criterion: c, frame_bytes };
+        codecs::visit(&mut bench, frame_bytes);
+        let line = [vec![b'x'; frame_bytes], b"\n".to_vec()].concat();
+        let lines = line.repeat(64 * 1024 / line.len());
+        let count = memchr_all(&lines);
+        bench.run("limit: memchr for lines", count, lines.len(), || memchr_all(black_box(&lines)));
+        let frame = [&(frame_bytes as u16).to_be_bytes()[..], &line[..frame_bytes]].concat();
+        let frames = frame.repeat(64 * 1024 / frame.len());
+        let count = lengths_all(&frames);
+        bench.run("limit: lengths of 2 bytes", count, frames.len(), || {
+            lengths_all(black_box(&frames))
+        });
+    }
 }
 
 /// The least that finding lines can cost.
@@ -60,59 +107,13 @@ fn lengths_all(mut input: &[u8]) -> usize {
     count
 }
 
-fn lines(c: &mut Criterion) {
-    let mut group = c.benchmark_group("lines");
-    for frame_bytes in FRAME_BYTES {
-        let input = input(&mut Lines::new(Ending::Lf), frame_bytes);
-        group.throughput(Throughput::Bytes(input.len() as u64));
-        for (name, ending) in [("any", Ending::Any), ("lf", Ending::Lf)] {
-            group.bench_function(BenchmarkId::new(name, frame_bytes), |b| {
-                let mut lines = Lines::new(ending);
-                b.iter(|| decode_all(&mut lines, black_box(&input)));
-            });
-        }
-        group.bench_function(BenchmarkId::new("bare memchr", frame_bytes), |b| {
-            b.iter(|| memchr_all(black_box(&input)));
-        });
-        group.bench_function(BenchmarkId::new("encode", frame_bytes), |b| {
-            let mut lines = Lines::new(Ending::Lf);
-            let (text, count) = (vec![b'x'; frame_bytes], memchr_all(&input));
-            let mut out = Vec::with_capacity(INPUT_BYTES);
-            b.iter(|| {
-                out.clear();
-                for _ in 0..count {
-                    lines.encode(black_box(&text), &mut out).expect("it holds no ending");
-                }
-                out.len()
-            });
-        });
-    }
-    group.finish();
-}
-
-fn length_prefixed(c: &mut Criterion) {
-    let mut group = c.benchmark_group("length_prefixed");
-    for frame_bytes in FRAME_BYTES {
-        let mut frames = LengthPrefixed::new(Width::Two, ByteOrder::Big);
-        let input = input(&mut frames, frame_bytes);
-        group.throughput(Throughput::Bytes(input.len() as u64));
-        group.bench_function(BenchmarkId::new("two bytes", frame_bytes), |b| {
-            b.iter(|| decode_all(&mut frames, black_box(&input)));
-        });
-        group.bench_function(BenchmarkId::new("bare loop", frame_bytes), |b| {
-            b.iter(|| lengths_all(black_box(&input)));
-        });
-    }
-    group.finish();
-}
-
 fn short() -> Criterion {
     Criterion::default()
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(600))
-        .sample_size(20)
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(400))
+        .sample_size(10)
         .without_plots()
 }
 
-criterion_group! { name = benches; config = short(); targets = lines, length_prefixed }
+criterion_group! { name = benches; config = short(); targets = all }
 criterion_main!(benches);

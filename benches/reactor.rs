@@ -1,16 +1,20 @@
-//! The reactor: over the simulated world, which is steady and includes what the world costs, and
-//! over loopback, which needs a machine that does nothing else.
+//! The reactor over the simulated world: steady numbers, without a kernel, which include what the
+//! world costs. Over loopback: `benches/loopback.rs`.
 //!
-//! `cargo bench --bench reactor` takes about 10 seconds.
+//! `cargo bench --bench reactor` takes about 20 seconds.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use tidemill::protocols::{Echo, LineEcho};
 use tidemill::sim::{Manners, Node, Peer, World};
-use tidemill::{Address, Context, Fault, Limits, NetAddr, Reactor, Service, StreamHandler};
+use tidemill::sys::DatagramOptions;
+use tidemill::{
+    Address, ConnId, Context, DatagramContext, DatagramHandler, Fault, Limits, NetAddr, Reactor,
+    Service, StreamHandler,
+};
 
 /// A reactor in a simulated world, with clients that are connected.
 struct Rig {
@@ -137,42 +141,98 @@ fn timers(c: &mut Criterion) {
     group.finish();
 }
 
-fn loopback(c: &mut Criterion) {
-    let mut reactor: Reactor = Reactor::new().unwrap();
-    let (_, local) = reactor.listen(&"127.0.0.1:0".parse().unwrap(), |_: &NetAddr| Echo).unwrap();
-    let local = local.inet().unwrap();
-    let mut turn = |wait| reactor.turn(Some(wait)).unwrap();
-    let mut group = c.benchmark_group("loopback");
-    group.bench_function("connect, echo, close", |b| {
-        b.iter(|| {
-            let mut client = TcpStream::connect(local).unwrap();
-            client.write_all(b"x").unwrap();
-            let mut answer = [0];
-            client.set_nonblocking(true).unwrap();
-            while client.read(&mut answer).is_err() {
-                turn(PATIENCE);
-            }
-            drop(client);
-            turn(PATIENCE);
+/// What connections cost that do nothing, while one is served.
+fn idle_table(c: &mut Criterion) {
+    let mut group = c.benchmark_group("one served beside idle ones");
+    for idle_count in [0, 1_000, 10_000] {
+        group.bench_function(idle_count.to_string(), |b| {
+            let mut rig = Rig::new(1 + idle_count, |_: &NetAddr| Echo);
+            let _idle = rig.peers.split_off(1);
+            b.iter(|| rig.exchange(&[b'x'; 64]));
         });
-    });
-    group.bench_function("echo", |b| {
-        let mut client = TcpStream::connect(local).unwrap();
-        client.set_nodelay(true).unwrap();
-        client.set_nonblocking(true).unwrap();
-        let mut message = [b'x'; 64];
-        b.iter(|| {
-            client.write_all(&message).unwrap();
-            while client.read(&mut message).is_err() {
-                turn(PATIENCE);
-            }
-        });
-    });
+    }
     group.finish();
 }
 
-/// Far more than an edge takes to arrive on loopback.
-const PATIENCE: Duration = Duration::from_secs(1);
+fn datagrams(c: &mut Criterion) {
+    let mut group = c.benchmark_group("simulated datagrams");
+    for burst in [1, 64] {
+        group.throughput(Throughput::Elements(burst));
+        group.bench_function(burst.to_string(), |b| {
+            let world = World::new(1);
+            let mut reactor: Reactor<(), Node> =
+                Reactor::with_platform(world.node(), Limits::default()).unwrap();
+            let at = "10.0.0.1:7".parse().unwrap();
+            let options = DatagramOptions::default();
+            let (_, bound) = reactor.bind_datagram(&at, &options, Answer).unwrap();
+            let peer = world.bind_datagram("10.0.0.2:2000".parse::<Address>().unwrap());
+            b.iter(|| {
+                (0..burst).for_each(|_| peer.send_to(&[b'x'; 64], &bound));
+                reactor.turn(Some(Duration::ZERO)).unwrap();
+                (0..burst).for_each(|_| assert!(peer.receive().is_some()));
+            });
+        });
+    }
+    group.finish();
+}
+
+struct Answer;
+
+impl DatagramHandler for Answer {
+    fn on_datagram(&mut self, cx: &mut DatagramContext<'_>, _: &NetAddr, payload: &[u8]) {
+        cx.reply(payload).expect("as long as the request");
+    }
+}
+
+/// Takes letters, and keeps what they bring.
+struct Told(Rc<Cell<u64>>, Rc<Cell<Option<ConnId>>>);
+
+impl StreamHandler<u64> for Told {
+    fn on_open(&mut self, cx: &mut Context<'_, u64>) -> Result<(), Fault> {
+        self.1.set(Some(cx.id()));
+        Ok(())
+    }
+
+    fn on_bytes(&mut self, _: &mut Context<'_, u64>, input: &[u8]) -> Result<usize, Fault> {
+        Ok(input.len())
+    }
+
+    fn on_message(&mut self, _: &mut Context<'_, u64>, message: u64) -> Result<(), Fault> {
+        self.0.set(self.0.get() + message);
+        Ok(())
+    }
+}
+
+/// Letters posted in the reactor's own thread, so that only the mailbox is measured.
+fn mailbox(c: &mut Criterion) {
+    let mut group = c.benchmark_group("letters");
+    for burst in [1, 64, 4096] {
+        group.throughput(Throughput::Elements(burst));
+        group.bench_function(burst.to_string(), |b| {
+            let world = World::new(1);
+            let mut reactor: Reactor<u64, Node> =
+                Reactor::with_platform(world.node(), Limits::default()).unwrap();
+            let at: Address = "10.0.0.1:7".parse().unwrap();
+            let (sum, id) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(None)));
+            let handler = (sum.clone(), id.clone());
+            let service = move |_: &NetAddr| Told(handler.0.clone(), handler.1.clone());
+            reactor.listen(&at, service).unwrap();
+            let _peer = world.connect(at);
+            while id.get().is_none() {
+                reactor.turn(Some(Duration::ZERO)).unwrap();
+            }
+            let (id, handle) = (id.get().unwrap(), reactor.handle().clone());
+            b.iter(|| {
+                sum.set(0);
+                (0..burst).for_each(|_| handle.send(id, 1).unwrap());
+                while sum.get() < burst {
+                    reactor.turn(Some(Duration::ZERO)).unwrap();
+                }
+            });
+        });
+    }
+    group.finish();
+}
 
 fn short() -> Criterion {
     Criterion::default()
@@ -182,5 +242,5 @@ fn short() -> Criterion {
         .without_plots()
 }
 
-criterion_group! { name = benches; config = short(); targets = echo_turn, timers, loopback }
+criterion_group! { name = benches; config = short(); targets = echo_turn, idle_table, timers, datagrams, mailbox }
 criterion_main!(benches);
