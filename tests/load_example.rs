@@ -138,7 +138,8 @@ fn loops_take_the_time_they_are_given_and_threads_share_the_work() {
             assert_eq!(number(&got, "seconds"), 0.2);
             assert!(number(&got, "count") > 0.0, "{got}");
             if way[0] == "--rate" {
-                assert!(number(&got, "count") <= 101.0, "{got}"); // a hundred are due
+                // With the warm-up so many are due, and some of that may be answered late.
+                assert!(number(&got, "count") <= 126.0, "{got}");
             }
         }
     }
@@ -274,6 +275,9 @@ fn a_wrong_option_is_named_in_one_line() {
         (&["echo", ANY, "--rounds", "1", "--time", "1"], "--rounds"),
         (&["echo", ANY, "--hold"], "--hold"),
         (&["idle", ANY, "--rounds", "2"], "--rounds"),
+        (&["idle", ANY, "--from", "127.0.0.2"], "--from"),
+        (&["idle", ANY, "--from", "127.0.0.2:65530"], "--from"),
+        (&["echo", ANY, "--from", "127.0.0.2:10000"], "--from"),
         (&["connect", ANY, "--depth", "2"], "--depth"),
         (&["echo", ANY, "--threads", "2", "--connections", "1"], "--threads"),
         (&["echo", ANY, "--pid", "0"], "--pid"),

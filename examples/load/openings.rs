@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::Ordering::Relaxed;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Socket, Type};
 
 use crate::options::{Extent, Mode, Options};
 use crate::pattern::{PIECE_BYTES, Pattern};
@@ -162,7 +163,14 @@ impl Openings {
         self.started_count += 1;
         self.busy_count += 1;
         let address = options.addresses[number % options.addresses.len()];
-        let socket = TcpStream::connect(address).and_then(|mut socket| {
+        let socket = match options.from {
+            None => TcpStream::connect(address),
+            Some(mut from) => {
+                from.set_port(from.port() + number as u16); // there are enough above it
+                connect_from(from, address)
+            }
+        };
+        let socket = socket.and_then(|mut socket| {
             let both = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut socket, Token(index), both)?;
             Ok(socket)
@@ -286,6 +294,17 @@ impl Slot {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+/// Starts a connection from an address and port of ours.
+fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking(), None)?;
+    socket.set_reuse_address(true)?; // an earlier load's connection may be in TIME_WAIT
+    socket.bind(&from.into())?;
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(TcpStream::from_std(socket.into())),
     }
 }
 

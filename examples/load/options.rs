@@ -28,6 +28,8 @@ With several ADDRs, connections take them in turn.
   --timeout SECONDS    for a datagram to be lost (default 1), for a server to be stuck (default 30)
   --threads N          that share the connections (default 1)
   --pid PID            of the server: tells its processor time, context switches and memory
+  --from IP:PORT       idle: connect from there, each connection from the next port up; else the
+                       system chooses, and many connections leave no ports for others
   --hold               idle: stay until standard input ends, then ask each connection once more
   --json               one line of JSON instead of text
   --report FILE        writes a page with plots, too
@@ -66,6 +68,8 @@ pub(crate) struct Options {
     pub(crate) timeout: Duration,
     pub(crate) threads: usize,
     pub(crate) pid: Option<u32>,
+    /// Where the first connection comes from.
+    pub(crate) from: Option<SocketAddr>,
     pub(crate) hold: bool,
     pub(crate) json: bool,
     pub(crate) report: Option<PathBuf>,
@@ -82,7 +86,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error
     let (mut mode, mut addresses) = (None, Vec::new());
     let (mut connections, mut size, mut depth, mut threads) = (64, None, 1, 1);
     let (mut time, mut warm_up, mut rounds, mut rate, mut timeout) = (None, None, None, None, None);
-    let (mut pid, mut hold, mut json, mut report) = (None, false, false, None);
+    let (mut pid, mut from, mut hold, mut json, mut report) = (None, None, false, false, None);
     while let Some(argument) = parser.next()? {
         match argument {
             Value(text) if mode.is_none() => mode = Some(text.string()?.parse()?),
@@ -97,6 +101,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error
             Long("rounds") => rounds = Some(within(&mut parser, "--rounds", 1, 1 << 40)?),
             Long("rate") => rate = Some(within(&mut parser, "--rate", 0.001, 1e9)?),
             Long("pid") => pid = Some(within(&mut parser, "--pid", 1, i32::MAX as u32)?),
+            Long("from") => from = Some(source(&parser.value()?.string()?)?),
             Long("hold") => hold = true,
             Long("json") => json = true,
             Long("report") => report = Some(parser.value()?.into()),
@@ -116,6 +121,12 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error
     }
     if mode != Mode::Idle && hold {
         return Err("--hold: for idle only".into());
+    }
+    if mode != Mode::Idle && from.is_some() {
+        return Err("--from: for idle only".into());
+    }
+    if from.is_some_and(|from| usize::from(from.port()) + connections > 65_536) {
+        return Err("--from: there are not so many ports above it".into());
     }
     if matches!(mode, Mode::Connect | Mode::Idle) && depth > 1 {
         return Err("--depth: not for connect or idle".into());
@@ -149,6 +160,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error
         timeout,
         threads,
         pid,
+        from,
         hold,
         json,
         report,
@@ -160,6 +172,11 @@ fn resolve(text: &str) -> Result<SocketAddr, String> {
         Ok(mut all) => all.next().ok_or_else(|| format!("{text}: no such address")),
         Err(error) => Err(format!("{text}: {error}")),
     }
+}
+
+fn source(text: &str) -> Result<SocketAddr, String> {
+    let from = text.parse::<SocketAddr>().ok().filter(|from| from.port() > 0);
+    from.ok_or_else(|| format!("--from {text}: not an address of the internet and a port"))
 }
 
 /// The value of an option, which must lie between two others.
