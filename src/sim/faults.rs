@@ -1,8 +1,10 @@
-//! How the world misbehaves: odds for what the contract allows, and errors by appointment.
+//! How the world misbehaves: by the odds of a plan, and by appointment.
 
 use std::collections::VecDeque;
 
+use super::mishap::Mishap;
 use super::net::Errno;
+use super::plan::Plan;
 use crate::base::rng::Rng;
 
 /// How kindly the world treats its nodes. Every odd counts times in a hundred, and stays within
@@ -95,10 +97,13 @@ impl Call {
     }
 }
 
-/// The one place where chance is asked. With all odds at zero the generator is never used, so
-/// that a switch which is off changes nothing about the others.
+/// The one place where chance is asked. Every mishap has a generator of its own, so that one that
+/// is switched off changes nothing about the others.
 pub(super) struct Whims {
-    pub(super) manners: Manners,
+    pub(super) plan: Plan,
+    rngs: [Rng; Mishap::COUNT],
+    dealt: [u64; Mishap::COUNT],
+    /// For what is not about odds: which of many, and how much.
     rng: Rng,
     tallies: [Tally; KINDS_OF_CALL],
 }
@@ -112,11 +117,22 @@ struct Tally {
 
 impl Whims {
     pub(super) fn new(seed: u64) -> Whims {
-        Whims { manners: Manners::default(), rng: Rng::new(seed), tallies: Default::default() }
+        let rng_of = |index: usize| Rng::new(seed ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9));
+        Whims {
+            plan: Plan::default(),
+            rngs: std::array::from_fn(rng_of),
+            dealt: [0; Mishap::COUNT],
+            rng: Rng::new(seed),
+            tallies: Default::default(),
+        }
     }
 
     pub(super) fn count(&self, call: Call) -> u64 {
         self.tallies[call as usize].count
+    }
+
+    pub(super) fn dealt(&self, mishap: Mishap) -> u64 {
+        self.dealt[mishap as usize]
     }
 
     pub(super) fn appoint(&mut self, call: Call, errno: Errno) {
@@ -130,17 +146,32 @@ impl Whims {
         if let Some(errno) = tally.faults.pop_front() {
             return Err(errno);
         }
-        if call.may_wait() && self.chance(self.manners.interrupted) {
+        if call.may_wait() && self.deals(Mishap::Interrupted) {
             return Err(libc::EINTR);
         }
-        if call.may_wait() && self.chance(self.manners.would_block) {
+        if call.may_wait() && self.deals(Mishap::WouldBlock) {
             return Err(libc::EAGAIN);
         }
-        Ok(())
+        let failures: &[(Mishap, Errno)] = match call {
+            Call::Accept => &ACCEPT,
+            Call::Send => &SEND,
+            _ => &[],
+        };
+        match failures.iter().find(|(mishap, _)| self.deals(*mishap)) {
+            Some(&(_, errno)) => Err(errno),
+            None => Ok(()),
+        }
     }
 
-    pub(super) fn chance(&mut self, odds: u8) -> bool {
-        odds > 0 && self.rng.chance(odds.into(), 100)
+    /// Whether it happens now.
+    pub(super) fn deals(&mut self, mishap: Mishap) -> bool {
+        let odds = self.plan.odds(mishap);
+        let index = mishap as usize;
+        if odds == 0 || !self.rngs[index].chance(odds.into(), Plan::OF.into()) {
+            return false;
+        }
+        self.dealt[index] += 1;
+        true
     }
 
     /// A number below `bound`, which must not be zero.
@@ -148,11 +179,26 @@ impl Whims {
         self.rng.below(bound)
     }
 
-    /// How many of `possible_bytes` a call moves: all, or by the odds at least one.
-    pub(super) fn shorten(&mut self, possible_bytes: usize, odds: u8) -> usize {
-        if possible_bytes < 2 || !self.chance(odds) {
+    /// How many of `possible_bytes` a call moves: all, or where it happens at least one.
+    pub(super) fn shorten(&mut self, possible_bytes: usize, mishap: Mishap) -> usize {
+        if possible_bytes < 2 || !self.deals(mishap) {
             return possible_bytes;
         }
         1 + self.below(possible_bytes as u64 - 1) as usize
     }
 }
+
+/// Accepting fails, and nobody has lost anything by it.
+const ACCEPT: [(Mishap, Errno); 4] = [
+    (Mishap::AcceptEmfile, libc::EMFILE),
+    (Mishap::AcceptEnfile, libc::ENFILE),
+    (Mishap::AcceptEnobufs, libc::ENOBUFS),
+    (Mishap::AcceptEnomem, libc::ENOMEM),
+];
+
+/// A datagram is not sent.
+const SEND: [(Mishap, Errno); 3] = [
+    (Mishap::SendTooLarge, libc::EMSGSIZE),
+    (Mishap::SendRefused, libc::ECONNREFUSED),
+    (Mishap::SendEnobufs, libc::ENOBUFS),
+];

@@ -9,10 +9,14 @@
 //! How much the world gives beyond what is promised is a matter of its [`Manners`]. By default
 //! that is nothing: an edge comes only where one is owed.
 //!
+//! What goes wrong has names: each [`Mishap`] happens by the odds that a [`Plan`] gives it, and is
+//! counted. Things take their time where [`World::set_latency`] says so.
+//!
 //! **Time** moves in two ways: by [`World::advance`], and in a node's `wait`. That delivers what
-//! is due, and returns; where nothing is, it moves the clock by its whole timeout. Without a
-//! timeout it returns with nothing, for nobody else could end it: with several nodes that means
-//! "let others go on", with one it is a hang. [`World::stalled_waits`] counts them.
+//! is due, and returns; where nothing is, it moves the clock to what happens next, within its
+//! timeout. Without a timeout, and with nothing on its way, it returns with nothing, for nobody
+//! else could end it: with several nodes that means "let others go on", with one it is a hang.
+//! [`World::stalled_waits`] counts them.
 //!
 //! ```
 //! use tidemill::Address;
@@ -35,14 +39,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod agenda;
 mod faults;
+mod mishap;
 mod net;
 mod node;
 mod peer;
 mod pipe;
+mod plan;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod watch;
 
 use std::cell::RefCell;
@@ -52,13 +60,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub use faults::{Call, Manners};
+pub use mishap::Mishap;
 pub use node::{Datagram, Listener, Node, Stream};
 pub use peer::{DatagramPeer, Peer, PeerListener};
+pub use plan::Plan;
 
 use crate::base::address::{Address, NetAddr};
 use crate::base::time::Time;
 use faults::Whims;
-use net::{Errno, Net, Owner, net_addr};
+use net::{Errno, Fate, Net, Owner, net_addr};
+use trace::{Happening, Trace};
 
 /// A simulated network and its clock. Clones are the same world.
 #[derive(Clone)]
@@ -69,12 +80,12 @@ pub struct World {
 }
 
 struct State {
-    now: Time,
     net: Net,
     whims: Whims,
     names: BTreeMap<String, Vec<SocketAddr>>,
     waits: u64,
     stalled_waits: u64,
+    trace: Trace,
 }
 
 /// Setting it up.
@@ -82,12 +93,12 @@ impl World {
     /// An empty world, at [`Time::ZERO`], in which everything left to chance follows `seed`.
     pub fn new(seed: u64) -> World {
         let state = State {
-            now: Time::ZERO,
-            net: Net::new(),
+            net: Net::new(seed),
             whims: Whims::new(seed),
             names: BTreeMap::new(),
             waits: 0,
             stalled_waits: 0,
+            trace: Trace::new(),
         };
         World { state: Rc::new(RefCell::new(state)) }
     }
@@ -102,12 +113,34 @@ impl World {
     /// # Panics
     /// Short reads and `short_read_drains` contradict each other.
     pub fn set_manners(&self, manners: Manners) {
-        let is_coherent = !(manners.short_read_drains && manners.short_reads > 0);
-        assert!(is_coherent, "a short read can't both drain and leave something behind");
+        self.set_plan(manners.into());
+    }
+
+    /// Sets what goes wrong how often from now on, in place of the manners that were set.
+    ///
+    /// # Panics
+    /// [`Mishap::ShortRead`] and `short_read_drains` contradict each other.
+    pub fn set_plan(&self, plan: Plan) {
+        plan.check();
         self.with(|state| {
-            state.net.has_hints = manners.hints || manners.short_read_drains;
-            state.whims.manners = manners;
+            state.net.has_hints = plan.hints || plan.short_read_drains;
+            state.whims.plan = plan;
         });
+    }
+
+    /// From now on nothing goes wrong any more. How much edges tell stays as it was.
+    pub fn calm(&self) {
+        self.with(|state| state.whims.plan = state.whims.plan.clone().only(&[]));
+    }
+
+    /// Sets how long anything is on its way, for what is sent from now on: evenly between the
+    /// two. Zero, as by default, is at once. Within a stream nothing overtakes; datagrams may.
+    ///
+    /// # Panics
+    /// The longest is shorter than the shortest.
+    pub fn set_latency(&self, shortest: Duration, longest: Duration) {
+        assert!(shortest <= longest, "from {shortest:?} to {longest:?}");
+        self.with(|state| state.net.agenda.latency = (shortest, longest));
     }
 
     /// Sets how many bytes one direction of a connection holds, for connections to come: 64 KiB
@@ -154,7 +187,17 @@ impl World {
     /// The address is a host name.
     pub fn connect(&self, address: impl Into<Address>) -> Peer {
         let to = resolved(&address.into());
-        let (id, _) = self.with(|state| state.net.connect(to, None, Owner::Peer));
+        let (id, _) = self.with(|state| state.net.connect(to, None, Owner::Peer, Fate::Common));
+        Peer::new(self.clone(), id)
+    }
+
+    /// As [`connect`](World::connect), from an address of the peer's choice.
+    ///
+    /// # Panics
+    /// The address is a host name.
+    pub fn connect_from(&self, from: SocketAddr, address: impl Into<Address>) -> Peer {
+        let (to, fate) = (resolved(&address.into()), Fate::Common);
+        let (id, _) = self.with(|state| state.net.connect(to, Some(from), Owner::Peer, fate));
         Peer::new(self.clone(), id)
     }
 
@@ -204,12 +247,60 @@ impl World {
 impl World {
     /// What all clocks show.
     pub fn now(&self) -> Time {
-        self.with(|state| state.now)
+        self.with(|state| state.net.agenda.now)
     }
 
-    /// Lets time pass.
+    /// Lets time pass, and what is due in it happen.
     pub fn advance(&self, span: Duration) {
-        self.with(|state| state.now = state.now + span);
+        self.with(|state| state.net.advance(state.net.agenda.now + span));
+    }
+
+    /// When something that is on its way arrives next.
+    pub fn next_event(&self) -> Option<Time> {
+        self.with(|state| state.net.agenda.next())
+    }
+
+    /// Whether a wait of the node with that [number](Node::number) would return at once.
+    pub fn has_news(&self, node: usize) -> bool {
+        self.with(|state| state.net.has_news(node))
+    }
+
+    /// Whether a mishap happens now, by the odds of the [`Plan`]: for those that are up to the
+    /// peers, and for a test's own.
+    pub fn deals(&self, mishap: Mishap) -> bool {
+        self.with(|state| state.deals(mishap))
+    }
+
+    /// How often a mishap has happened.
+    pub fn dealt(&self, mishap: Mishap) -> u64 {
+        self.with(|state| state.whims.dealt(mishap))
+    }
+
+    /// A hash of everything that has happened: every call of a node and its outcome, every edge,
+    /// every mishap and [note](World::note), with the time. The same history has the same hash,
+    /// on every machine.
+    pub fn trace_hash(&self) -> u64 {
+        self.with(|state| state.trace.hash())
+    }
+
+    /// From now on remembers the last so many things that happened, for
+    /// [`timeline`](World::timeline).
+    pub fn keep_timeline(&self, lines_max: usize) {
+        self.with(|state| state.trace.keep(lines_max));
+    }
+
+    /// What has happened of late, one line each, in seconds since the world began.
+    pub fn timeline(&self) -> Vec<String> {
+        self.with(|state| state.trace.lines())
+    }
+
+    /// Writes a line into the timeline, where there is one.
+    pub fn note(&self, text: impl FnOnce() -> String) {
+        self.with(|state| {
+            if state.trace.is_kept() {
+                state.happened(Happening::Noted(text()));
+            }
+        });
     }
 
     /// How many calls of that kind all nodes have made, those that failed included.
@@ -239,14 +330,29 @@ impl World {
 }
 
 impl State {
-    /// A wait in which nothing was due ends after its timeout, or on the way there by a stray.
-    fn pass_time(&mut self, timeout: Duration, has_stray: bool) {
-        if !has_stray {
-            self.now = self.now + timeout;
-            return;
+    fn now(&self) -> Time {
+        self.net.agenda.now
+    }
+
+    /// A wait in which nothing was due ends when its time is over, or on the way there by a
+    /// stray.
+    fn pass_time(&mut self, until: Time, has_stray: bool) {
+        let nanos = until.as_nanos().saturating_sub(self.now().as_nanos());
+        let passed =
+            if has_stray { self.whims.below(nanos.saturating_add(1).max(1)) } else { nanos };
+        self.net.advance(self.now() + Duration::from_nanos(passed));
+    }
+
+    fn deals(&mut self, mishap: Mishap) -> bool {
+        let is_dealt = self.whims.deals(mishap);
+        if is_dealt {
+            self.happened(Happening::Dealt(mishap));
         }
-        let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX - 1);
-        self.now = self.now + Duration::from_nanos(self.whims.below(nanos.saturating_add(1)));
+        is_dealt
+    }
+
+    fn happened(&mut self, what: Happening) {
+        self.trace.add(self.net.agenda.now, what);
     }
 }
 

@@ -1,14 +1,20 @@
 //! The network: a table of every socket, who is bound where, and how connections come about.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 
+use super::agenda::{Agenda, Event};
+use super::mishap::Mishap;
+use super::node::Alarm;
 use super::stream::{StreamEnd, StreamState};
 use super::watch::Watch;
 use crate::base::address::{Address, NetAddr};
-use crate::sys::Token;
+use crate::base::time::Time;
+use crate::sys::{Token, Wake};
 
 /// The system's number of an error.
 pub(super) type Errno = i32;
@@ -17,10 +23,12 @@ pub(super) struct Net {
     pub(super) sockets: Slab<Socket>,
     listeners: BTreeMap<NetAddr, usize>,
     datagrams: BTreeMap<NetAddr, usize>,
-    /// Addresses that never answer.
-    held: BTreeSet<NetAddr>,
-    /// Streams in state `Connecting`, the oldest first.
-    connecting: Vec<usize>,
+    /// Addresses that never answer, and who knocks there, the oldest first.
+    held: BTreeMap<NetAddr, VecDeque<Knock>>,
+    next_knock: u64,
+    pub(super) agenda: Agenda,
+    /// What ends each node's waits.
+    pub(super) alarms: Vec<Arc<Alarm>>,
     /// For each node, the sockets that may be due an edge.
     pub(super) news: Vec<VecDeque<usize>>,
     next_port: u16,
@@ -57,6 +65,18 @@ pub(super) struct ListenerEnd {
     /// `queue.len() <= backlog_max`
     pub(super) queue: VecDeque<usize>,
     backlog_max: usize,
+    /// Who waits for a place in the queue, the oldest first; those that gave up included.
+    waiting: VecDeque<Knock>,
+}
+
+/// A stream that wants to connect, and the number of its try.
+type Knock = (usize, u64);
+
+/// What a try to connect meets with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Common,
+    Broken(Mishap),
 }
 
 pub(super) struct DatagramEnd {
@@ -66,13 +86,15 @@ pub(super) struct DatagramEnd {
 }
 
 impl Net {
-    pub(super) fn new() -> Net {
+    pub(super) fn new(seed: u64) -> Net {
         Net {
             sockets: Slab::new(),
             listeners: BTreeMap::new(),
             datagrams: BTreeMap::new(),
-            held: BTreeSet::new(),
-            connecting: Vec::new(),
+            held: BTreeMap::new(),
+            next_knock: 0,
+            agenda: Agenda::new(seed),
+            alarms: Vec::new(),
             news: Vec::new(),
             next_port: FIRST_PORT,
             pipe_bytes: PIPE_BYTES,
@@ -89,7 +111,12 @@ impl Net {
     ) -> Result<(usize, NetAddr), Errno> {
         let local = self.claim(address, |net| &net.listeners)?;
         let backlog_max = backlog.clamp(1, self.backlog_max);
-        let end = ListenerEnd { local: local.clone(), queue: VecDeque::new(), backlog_max };
+        let end = ListenerEnd {
+            local: local.clone(),
+            queue: VecDeque::new(),
+            backlog_max,
+            waiting: VecDeque::new(),
+        };
         let id = self.insert(Kind::Listener(end), owner);
         self.listeners.insert(local.clone(), id);
         Ok((id, local))
@@ -113,6 +140,7 @@ impl Net {
         to: NetAddr,
         from: Option<SocketAddr>,
         owner: Owner,
+        fate: Fate,
     ) -> (usize, NetAddr) {
         let local = match (to.inet(), from) {
             (None, _) => NetAddr::Unnamed,
@@ -120,9 +148,24 @@ impl Net {
             (Some(_), Some(from)) => self.ephemeral(from.ip(), |net| &net.listeners),
             (Some(to), None) => self.ephemeral(to.ip(), |net| &net.listeners),
         };
-        let end = StreamEnd::new(local.clone(), to, self.pipe_bytes);
+        let mut end = StreamEnd::new(local.clone(), to, self.pipe_bytes);
+        self.next_knock += 1;
+        end.knock = self.next_knock;
         let id = self.insert(Kind::Stream(end), owner);
-        self.try_connect(id);
+        let at = self.agenda.arrival();
+        match fate {
+            Fate::Broken(mishap) => {
+                let stream = self.stream_mut(id);
+                stream.mishap = Some(mishap);
+                if mishap == Mishap::ConnectRefused {
+                    stream.die(libc::ECONNREFUSED);
+                }
+            }
+            Fate::Common if at > self.agenda.now => {
+                self.agenda.add(at, Event::Knock(id, self.next_knock));
+            }
+            Fate::Common => self.try_connect(id),
+        }
         (id, local)
     }
 
@@ -131,7 +174,7 @@ impl Net {
         match (to, self.listener_at(to)) {
             (NetAddr::Inet(_), _) => Ok(()),
             (NetAddr::Unnamed, _) => Err(libc::EINVAL),
-            _ if self.held.contains(to) => Err(libc::EAGAIN),
+            _ if self.held.contains_key(to) => Err(libc::EAGAIN),
             (_, Some(listener)) if self.listener(listener).is_full() => Err(libc::EAGAIN),
             (_, Some(_)) => Ok(()),
             (NetAddr::Path(_), None) => Err(libc::ENOENT),
@@ -140,19 +183,50 @@ impl Net {
     }
 
     pub(super) fn hold(&mut self, address: NetAddr) {
-        self.held.insert(address);
+        self.held.entry(address).or_default();
     }
 
     pub(super) fn release(&mut self, address: &NetAddr) {
-        self.held.remove(address);
-        self.retry_connects();
+        for knock in self.held.remove(address).unwrap_or_default() {
+            self.knock(knock);
+        }
+    }
+
+    /// A try to connect goes on, unless it was given up.
+    fn knock(&mut self, (id, number): Knock) {
+        let Some(Socket { kind: Kind::Stream(stream), .. }) = self.sockets.get(id) else { return };
+        if stream.knock == number && stream.state == StreamState::Connecting {
+            self.try_connect(id);
+        }
+    }
+
+    /// The clock moves on, and what is due by then happens on the way.
+    pub(super) fn advance(&mut self, to: Time) {
+        while let Some(event) = self.agenda.pop(to) {
+            match event {
+                Event::Arrival(id) => self.land(id),
+                Event::Knock(id, number) => self.knock((id, number)),
+                Event::Datagram { from, to, payload } => self.deliver(from, &to, payload),
+                Event::Edge(id) => self.touch(id),
+                Event::Wake(node) => self.alarms[node].wake(),
+            }
+        }
+        self.agenda.now = self.agenda.now.max(to);
+    }
+
+    /// Whether a wait of that node would not last.
+    pub(super) fn has_news(&self, node: usize) -> bool {
+        !self.news[node].is_empty() || self.alarms[node].is_set()
     }
 
     /// The oldest connection in the queue becomes `owner`'s.
     pub(super) fn accept(&mut self, id: usize, owner: Owner) -> Result<usize, Errno> {
         let accepted = self.listener_mut(id).queue.pop_front().ok_or(libc::EAGAIN)?;
         self.sockets[accepted].owner = owner;
-        self.retry_connects();
+        while !self.listener(id).is_full() {
+            let Some(knock) = self.listener_mut(id).waiting.pop_front() else { break };
+            self.knock(knock);
+        }
         Ok(accepted)
     }
 
@@ -167,26 +241,57 @@ impl Net {
         Ok(())
     }
 
-    pub(super) fn send(&mut self, id: usize, payload: &[u8], to: &NetAddr) -> Result<(), Errno> {
+    /// Sends a datagram, which is on its way for so long more than others are.
+    pub(super) fn send(
+        &mut self,
+        id: usize,
+        payload: &[u8],
+        to: &NetAddr,
+        delay: Duration,
+    ) -> Result<(), Errno> {
         let bytes_max = if to.inet().is_some() { DATAGRAM_BYTES_MAX } else { UNIX_BYTES_MAX };
         if payload.len() > bytes_max {
             return Err(libc::EMSGSIZE);
         }
         let from = seen_from(&self.datagram_mut(id).local, to);
-        let Some(&target) = self.datagrams.get(to).or_else(|| self.datagrams.get(&any_ip(to)?))
-        else {
-            return Ok(());
-        };
-        let end = self.datagram_mut(target);
-        if end.queue.len() < DATAGRAMS_MAX {
-            end.queue.push_back((from, payload.to_vec()));
-            self.touch(target);
+        let at = self.agenda.arrival() + delay;
+        if at > self.agenda.now {
+            let event = Event::Datagram { from, to: to.clone(), payload: payload.to_vec() };
+            self.agenda.add(at, event);
+        } else {
+            self.deliver(from, to, payload.to_vec());
         }
         Ok(())
     }
 
+    /// A datagram arrives, where somebody is bound and has room for it.
+    fn deliver(&mut self, from: NetAddr, to: &NetAddr, payload: Vec<u8>) {
+        let target = self.datagrams.get(to).or_else(|| self.datagrams.get(&any_ip(to)?));
+        let Some(&target) = target else { return };
+        let end = self.datagram_mut(target);
+        if end.queue.len() < DATAGRAMS_MAX {
+            end.queue.push_back((from, payload));
+            self.touch(target);
+        }
+    }
+
     pub(super) fn receive(&mut self, id: usize) -> Result<(NetAddr, Vec<u8>), Errno> {
         self.datagram_mut(id).queue.pop_front().ok_or(libc::EAGAIN)
+    }
+
+    /// Notes on both ends of a connection what broke it.
+    pub(super) fn stain(&mut self, id: usize, mishap: Mishap) {
+        let stream = self.stream_mut(id);
+        stream.mishap = Some(mishap);
+        if let Some(mate) = stream.mate {
+            self.stream_mut(mate).mishap = Some(mishap);
+        }
+    }
+
+    /// How many bytes a stream has not read yet, those on their way included.
+    pub(super) fn pipe_bytes_in(&self, id: usize) -> usize {
+        let stream = self.stream(id);
+        stream.inbox.len() + stream.inbox.bytes_in_flight()
     }
 
     /// Closes a socket of any kind as the system does when nobody holds it any more.
@@ -212,7 +317,6 @@ impl Net {
     }
 
     pub(super) fn remove(&mut self, id: usize) {
-        self.connecting.retain(|&connecting| connecting != id);
         self.sockets.remove(id);
     }
 
@@ -228,33 +332,30 @@ impl Net {
     fn close_listener(&mut self, id: usize) {
         let end = self.listener_mut(id);
         let (local, queue) = (end.local.clone(), std::mem::take(&mut end.queue));
+        let waiting = std::mem::take(&mut end.waiting);
         self.listeners.remove(&local);
         self.remove(id);
         for stream in queue {
             self.abort(stream);
         }
-        self.retry_connects();
-    }
-
-    fn retry_connects(&mut self) {
-        for id in std::mem::take(&mut self.connecting) {
-            self.try_connect(id);
+        for knock in waiting {
+            self.knock(knock);
         }
     }
 
     /// The next step of a stream in state `Connecting`: waiting on, refused, or open.
     fn try_connect(&mut self, id: usize) {
         assert_eq!(self.stream(id).state, StreamState::Connecting);
-        let to = self.stream(id).remote.clone();
-        if self.held.contains(&to) {
-            return self.connecting.push(id);
+        let (to, number) = (self.stream(id).remote.clone(), self.stream(id).knock);
+        if let Some(waiting) = self.held.get_mut(&to) {
+            return waiting.push_back((id, number));
         }
         let Some(listener) = self.listener_at(&to) else {
             self.stream_mut(id).die(libc::ECONNREFUSED);
             return self.touch_for_end(id);
         };
         if self.listener(listener).is_full() {
-            return self.connecting.push(id);
+            return self.listener_mut(listener).waiting.push_back((id, number));
         }
         let mut end = StreamEnd::new(to, self.stream(id).local.clone(), self.pipe_bytes);
         end.open(id);

@@ -8,10 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::World;
+use super::agenda::Event;
 use super::faults::Call;
-use super::net::{Errno, Net, Owner, net_addr};
+use super::mishap::Mishap;
+use super::net::{Errno, Fate, Net, Owner, net_addr};
+use super::trace::Happening;
 use super::watch::Direction;
+use super::{State, World};
 use crate::base::address::{Address, NetAddr};
 use crate::base::id::ConnId;
 use crate::base::time::Time;
@@ -31,7 +34,8 @@ pub struct Node {
     world: World,
     id: usize,
     alarm: Arc<Alarm>,
-    looking_up: Vec<Answer>,
+    /// Look-ups under way, and when their answers come.
+    looking_up: Vec<(Time, Answer)>,
     looked_up: VecDeque<Answer>,
     /// Tokens of closed sockets that the next wait still names.
     ghosts: Vec<Token>,
@@ -61,24 +65,37 @@ pub struct Datagram {
 type Answer = (ConnId, io::Result<Vec<SocketAddr>>);
 
 #[derive(Default)]
-struct Alarm {
+pub(super) struct Alarm {
     is_set: AtomicBool,
+}
+
+impl Alarm {
+    pub(super) fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::Acquire)
+    }
 }
 
 impl Node {
     pub(super) fn new(world: World) -> Node {
+        let alarm = Arc::<Alarm>::default();
         let id = world.with(|state| {
             state.net.news.push(VecDeque::new());
+            state.net.alarms.push(Arc::clone(&alarm));
             state.net.news.len() - 1
         });
         Node {
             world,
             id,
-            alarm: Arc::default(),
+            alarm,
             looking_up: Vec::new(),
             looked_up: VecDeque::new(),
             ghosts: Vec::new(),
         }
+    }
+
+    /// Which of its world's nodes it is, counted from 0.
+    pub fn number(&self) -> usize {
+        self.id
     }
 
     fn owner(&self) -> Owner {
@@ -87,35 +104,74 @@ impl Node {
 
     fn register(&mut self, id: usize, token: Token) -> io::Result<()> {
         let node = self.id;
-        self.world.call(Call::Register, |state| state.net.register(id, token, node))
+        self.world.call(node, id, Call::Register, |state| {
+            let is_stream = matches!(token, Token::Connection(_));
+            for (mishap, errno) in REGISTER {
+                if is_stream && state.deals(mishap) {
+                    state.net.stain(id, mishap);
+                    return Err(errno);
+                }
+            }
+            state.net.register(id, token, node)
+        })
     }
 
     fn close_by(&mut self, act: fn(&mut Net, usize), id: usize) {
         self.world.with(|state| {
             let token = state.net.token(id);
             act(&mut state.net, id);
-            if state.whims.chance(state.whims.manners.stale_edges) {
+            if token.is_some() && state.deals(Mishap::StaleEdge) {
                 self.ghosts.extend(token);
             }
         });
     }
 
+    /// Collects what is due. Answers whether anything is.
+    fn look(&mut self, edges: &mut Vec<Edge>) -> bool {
+        let due_index = edges.len();
+        let now = self.world.with(|state| {
+            let State { net, whims, .. } = state;
+            net.gather(self.id, edges, || whims.deals(Mishap::LateEdge));
+            net.agenda.now
+        });
+        let is_woken = self.alarm.is_set.swap(false, Ordering::AcqRel);
+        if is_woken && self.world.deals(Mishap::DoubledWake) {
+            self.alarm.wake();
+        }
+        let mut index = 0;
+        while index < self.looking_up.len() {
+            if self.looking_up[index].0 <= now {
+                self.looked_up.push_back(self.looking_up.remove(index).1);
+            } else {
+                index += 1;
+            }
+        }
+        is_woken || edges.len() > due_index || !self.looked_up.is_empty()
+    }
+
     /// Adds the edges that nobody is owed; `due_index` is where this wait's own begin.
     fn embellish(&mut self, due_index: usize, edges: &mut Vec<Edge>) {
-        let ready = Readiness::READABLE.with(Readiness::WRITABLE);
+        let both = Readiness::READABLE.with(Readiness::WRITABLE);
         self.world.with(|state| {
             for index in due_index..edges.len() {
-                if state.whims.chance(state.whims.manners.doubled_edges) {
+                let Edge { token, ready } = edges[index];
+                if state.deals(Mishap::DoubledEdge) {
                     edges.push(edges[index]);
                 }
-            }
-            edges.extend(self.ghosts.drain(..).map(|token| Edge { token, ready }));
-            if state.whims.chance(state.whims.manners.stray_edges) {
-                let watched = state.net.watched_by(self.id);
-                if !watched.is_empty() {
-                    let token = watched[state.whims.below(watched.len() as u64) as usize];
-                    edges.push(Edge { token, ready });
+                if ready.has(Readiness::READABLE)
+                    && ready.has(Readiness::WRITABLE)
+                    && state.deals(Mishap::SplitEdge)
+                {
+                    edges[index].ready = ready.without(Readiness::WRITABLE);
+                    edges.push(Edge { token, ready: Readiness::WRITABLE });
                 }
+            }
+            edges.extend(self.ghosts.drain(..).map(|token| Edge { token, ready: both }));
+            if state.deals(Mishap::StrayEdge) {
+                edges.extend(state.somebody(self.id).map(|token| Edge { token, ready: both }));
+            }
+            for &edge in &edges[due_index..] {
+                state.happened(Happening::Told { node: self.id, edge });
             }
         });
     }
@@ -132,24 +188,31 @@ impl Platform for Node {
 
     fn wait(&mut self, timeout: Option<Duration>, edges: &mut Vec<Edge>) -> io::Result<()> {
         let due_index = edges.len();
-        self.world.with(|state| {
+        let (until, is_idle) = self.world.with(|state| {
             state.waits += 1;
-            state.net.gather(self.id, edges);
+            if state.deals(Mishap::ClockJumps) {
+                let jump = state.net.agenda.span_below(JUMP_MOST);
+                state.net.advance(state.now() + jump);
+            }
+            state.net.advance(state.now());
+            (timeout.map(|timeout| state.now() + timeout), state.deals(Mishap::IdleWake))
         });
-        let is_woken = self.alarm.is_set.swap(false, Ordering::AcqRel);
-        let has_news = is_woken || edges.len() > due_index || !self.looking_up.is_empty();
-        self.looked_up.extend(self.looking_up.drain(..));
-        if has_news {
+        while !self.look(edges) && !is_idle {
+            let next = self.world.next_event().filter(|&at| until.is_none_or(|until| at <= until));
+            if let Some(next) = next {
+                self.world.with(|state| state.net.advance(next));
+                continue;
+            }
+            let Some(until) = until else {
+                self.world.with(|state| state.stalled_waits += 1);
+                return Ok(());
+            };
             self.embellish(due_index, edges);
+            let has_stray = edges.len() > due_index;
+            self.world.with(|state| state.pass_time(until, has_stray));
             return Ok(());
         }
-        let Some(timeout) = timeout else {
-            self.world.with(|state| state.stalled_waits += 1);
-            return Ok(());
-        };
         self.embellish(due_index, edges);
-        let has_stray = edges.len() > due_index;
-        self.world.with(|state| state.pass_time(timeout, has_stray));
         Ok(())
     }
 
@@ -159,8 +222,9 @@ impl Platform for Node {
 
     fn listen(&mut self, address: &Address, options: &ListenOptions) -> io::Result<Listener> {
         let (owner, backlog) = (self.owner(), options.backlog as usize);
-        let (id, local) =
-            self.world.call(Call::Listen, |state| state.net.listen(address, backlog, owner))?;
+        let (id, local) = self.world.call(self.id, NO_SOCKET, Call::Listen, |state| {
+            state.net.listen(address, backlog, owner)
+        })?;
         Ok(Listener { id, local })
     }
 
@@ -170,16 +234,21 @@ impl Platform for Node {
         _options: &DatagramOptions,
     ) -> io::Result<Datagram> {
         let owner = self.owner();
-        let (id, local) = self.world.call(Call::Bind, |state| state.net.bind(address, owner))?;
+        let (id, local) = self
+            .world
+            .call(self.id, NO_SOCKET, Call::Bind, |state| state.net.bind(address, owner))?;
         Ok(Datagram { id, local })
     }
 
     fn connect(&mut self, address: &Address, options: &StreamOptions) -> io::Result<Stream> {
         let owner = self.owner();
-        let (id, local) = self.world.call(Call::Connect, |state| {
+        let (id, local) = self.world.call(self.id, NO_SOCKET, Call::Connect, |state| {
             let to = net_addr(address).ok_or(libc::EINVAL)?;
             state.net.refusal(&to)?;
-            Ok(state.net.connect(to, options.bind_to, owner))
+            let broken = [Mishap::ConnectRefused, Mishap::ConnectSilent];
+            let mishap = broken.into_iter().find(|&mishap| state.deals(mishap));
+            let fate = mishap.map_or(Fate::Common, Fate::Broken);
+            Ok(state.net.connect(to, options.bind_to, owner, fate))
         })?;
         Ok(Stream { id, local })
     }
@@ -209,9 +278,19 @@ impl Platform for Node {
     }
 
     fn accept(&mut self, listener: &mut Listener) -> io::Result<(Stream, NetAddr)> {
-        let (id, owner) = (listener.id, self.owner());
-        self.world.call_on(id, Call::Accept, Direction::Read, |state| {
-            let id = state.net.accept(id, owner)?;
+        let (listener, owner) = (listener.id, self.owner());
+        self.call_on(listener, Call::Accept, Direction::Read, |state| {
+            let id = state.net.accept(listener, owner)?;
+            for (mishap, errno) in ACCEPT {
+                if state.deals(mishap) {
+                    state.net.stain(id, mishap);
+                    state.net.abort(id);
+                    return Err(errno);
+                }
+            }
+            if state.deals(Mishap::ResetBeforeAccept) {
+                state.net.break_stream(id, Mishap::ResetBeforeAccept);
+            }
             let end = state.net.stream(id);
             Ok((Stream { id, local: end.local.clone() }, end.remote.clone()))
         })
@@ -219,16 +298,20 @@ impl Platform for Node {
 
     fn connected(&mut self, stream: &mut Stream) -> io::Result<NetAddr> {
         let id = stream.id;
-        self.world.call_on(id, Call::Connected, Direction::Write, |state| state.net.connected(id))
+        self.call_on(id, Call::Connected, Direction::Write, |state| state.net.connected(id))
     }
 
     fn read(&mut self, stream: &mut Stream, into: &mut [u8]) -> io::Result<usize> {
         assert!(!into.is_empty(), "reading nothing looks like the end");
         let id = stream.id;
         let may_skip_would_block = self.short_read_drains(stream);
-        self.world.call_on(id, Call::Read, Direction::Read, |state| {
+        self.call_on(id, Call::Read, Direction::Read, |state| {
+            if state.net.stream(id).mate.is_some() && state.deals(Mishap::ResetReading) {
+                state.net.break_stream(id, Mishap::ResetReading);
+                return Err(libc::ECONNRESET);
+            }
             let possible_bytes = state.net.stream(id).inbox.len().min(into.len());
-            let limit = state.whims.shorten(possible_bytes, state.whims.manners.short_reads);
+            let limit = state.shorten(possible_bytes, Mishap::ShortRead);
             // The end and errors are read with an empty inbox.
             let limit = if limit == 0 { into.len() } else { limit };
             let read_bytes = state.net.read(id, &mut into[..limit])?;
@@ -243,15 +326,19 @@ impl Platform for Node {
 
     fn short_read_drains(&self, stream: &Stream) -> bool {
         let is_inet = stream.local.inet().is_some();
-        is_inet && self.world.with(|state| state.whims.manners.short_read_drains)
+        is_inet && self.world.with(|state| state.whims.plan.short_read_drains)
     }
 
     fn write(&mut self, stream: &mut Stream, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         let id = stream.id;
         let offered_bytes = bytes.iter().map(|chunk| chunk.len()).sum::<usize>();
-        self.world.call_on(id, Call::Write, Direction::Write, |state| {
+        self.call_on(id, Call::Write, Direction::Write, |state| {
+            if state.net.stream(id).mate.is_some() && state.deals(Mishap::ResetWriting) {
+                state.net.break_stream(id, Mishap::ResetWriting);
+                return Err(libc::EPIPE);
+            }
             let possible_bytes = state.net.room(id).min(offered_bytes);
-            let limit = state.whims.shorten(possible_bytes, state.whims.manners.short_writes);
+            let limit = state.shorten(possible_bytes, Mishap::ShortWrite);
             let limit = if limit == 0 { offered_bytes } else { limit };
             state.net.write(id, bytes, limit)
         })
@@ -259,7 +346,7 @@ impl Platform for Node {
 
     fn finish(&mut self, stream: &mut Stream) -> io::Result<()> {
         let id = stream.id;
-        self.world.call(Call::Finish, |state| state.net.finish(id))
+        self.world.call(self.id, id, Call::Finish, |state| state.net.finish(id))
     }
 
     fn close(&mut self, stream: Stream) {
@@ -280,28 +367,40 @@ impl Platform for Node {
 
     fn receive(&mut self, socket: &mut Datagram, into: &mut [u8]) -> io::Result<Received> {
         let id = socket.id;
-        let (from, payload) = self
-            .world
-            .call_on(id, Call::Receive, Direction::Read, |state| state.net.receive(id))?;
-        let len = payload.len().min(into.len());
-        into[..len].copy_from_slice(&payload[..len]);
-        Ok(Received { len, from, truncated: len < payload.len() })
+        self.call_on(id, Call::Receive, Direction::Read, |state| {
+            let (from, payload) = state.net.receive(id)?;
+            let is_halved = payload.len() > 1 && state.deals(Mishap::DatagramTruncated);
+            let most = if is_halved { payload.len() / 2 } else { into.len() };
+            let len = payload.len().min(most);
+            into[..len].copy_from_slice(&payload[..len]);
+            Ok(Received { len, from, truncated: len < payload.len() })
+        })
     }
 
     fn send(&mut self, socket: &mut Datagram, payload: &[u8], to: &NetAddr) -> io::Result<()> {
         let id = socket.id;
-        self.world
-            .call_on(id, Call::Send, Direction::Write, |state| state.net.send(id, payload, to))
+        self.call_on(id, Call::Send, Direction::Write, |state| state.carry(id, payload, to))
     }
 
     fn look_up(&mut self, id: ConnId, name: &str, port: u16) -> io::Result<()> {
-        let known = self.world.call(Call::LookUp, |state| Ok(state.names.get(name).cloned()))?;
+        let node = self.id;
+        let (known, at) = self.world.call(node, NO_SOCKET, Call::LookUp, |state| {
+            let is_lost = state.deals(Mishap::LookUpFails);
+            let known = if is_lost { None } else { state.names.get(name).cloned() };
+            let at = state.net.agenda.arrival();
+            if at > state.now() {
+                state.net.agenda.add(at, Event::Wake(node));
+            } else {
+                state.net.alarms[node].wake(); // the answer ends a wait
+            }
+            Ok((known, at))
+        })?;
         let answer = known
             .map(|inets| inets.into_iter().map(|inet| SocketAddr::new(inet.ip(), port)).collect());
         // The words of std for getaddrinfo(3)'s EAI_NONAME, which has no errno.
         let unknown =
             || io::Error::other("failed to lookup address information: Name or service not known");
-        self.looking_up.push((id, answer.ok_or_else(unknown)));
+        self.looking_up.push((at, (id, answer.ok_or_else(unknown))));
         Ok(())
     }
 
@@ -352,33 +451,110 @@ impl Wake for Alarm {
     }
 }
 
-impl World {
-    /// One call by a node: counted, and let through unless it is to fail.
-    fn call<T>(
-        &self,
-        call: Call,
-        act: impl FnOnce(&mut super::State) -> Result<T, Errno>,
-    ) -> io::Result<T> {
-        let outcome = self.with(|state| state.whims.enter(call).and_then(|()| act(state)));
-        outcome.map_err(io::Error::from_raw_os_error)
-    }
-
+impl Node {
     /// A call that may answer `WouldBlock`: the only place where that makes an edge owed.
-    fn call_on<T>(
+    fn call_on<T: Measured>(
         &self,
         id: usize,
         call: Call,
         direction: Direction,
-        act: impl FnOnce(&mut super::State) -> Result<T, Errno>,
+        act: impl FnOnce(&mut State) -> Result<T, Errno>,
     ) -> io::Result<T> {
-        let outcome = self.call(call, act);
+        let outcome = self.world.call(self.id, id, call, act);
         if matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
-            self.with(|state| state.net.arm(id, direction));
+            self.world.with(|state| state.net.arm(id, direction));
         }
         outcome
+    }
+}
+
+impl World {
+    /// One call by a node: counted, and let through unless it is to fail.
+    fn call<T: Measured>(
+        &self,
+        node: usize,
+        socket: usize,
+        call: Call,
+        act: impl FnOnce(&mut State) -> Result<T, Errno>,
+    ) -> io::Result<T> {
+        let outcome = self.with(|state| {
+            let outcome = state.whims.enter(call).and_then(|()| act(state));
+            let told = outcome.as_ref().map(Measured::measure).map_err(|errno| *errno);
+            state.happened(Happening::Called { node, call, socket, outcome: told });
+            outcome
+        });
+        outcome.map_err(io::Error::from_raw_os_error)
+    }
+}
+
+impl State {
+    /// How many of `possible_bytes` a call moves.
+    fn shorten(&mut self, possible_bytes: usize, mishap: Mishap) -> usize {
+        self.whims.shorten(possible_bytes, mishap)
+    }
+
+    /// Somebody whom a node watches, by chance; nobody where chance points at no such place.
+    fn somebody(&mut self, node: usize) -> Option<Token> {
+        let places = self.net.sockets.capacity() as u64;
+        (0..TRIES).find_map(|_| {
+            let index = self.whims.below(places.max(1)) as usize;
+            self.net.watched_at(index, node)
+        })
+    }
+
+    /// Sends a datagram through a network that loses, doubles and reorders.
+    pub(super) fn carry(&mut self, id: usize, payload: &[u8], to: &NetAddr) -> Result<(), Errno> {
+        if self.deals(Mishap::DatagramLost) {
+            return Ok(());
+        }
+        let is_late = self.deals(Mishap::DatagramReordered);
+        let delay =
+            if is_late { self.net.agenda.span_below(OVERTAKEN_MOST) } else { Duration::ZERO };
+        if self.deals(Mishap::DatagramDoubled) {
+            self.net.send(id, payload, to, delay)?;
+        }
+        self.net.send(id, payload, to, delay)
+    }
+}
+
+/// What the trace says of a call's success.
+trait Measured {
+    fn measure(&self) -> u64 {
+        0
+    }
+}
+
+impl Measured for () {}
+impl Measured for NetAddr {}
+impl Measured for (Stream, NetAddr) {}
+impl Measured for (usize, NetAddr) {}
+impl Measured for (Option<Vec<SocketAddr>>, Time) {}
+
+impl Measured for usize {
+    fn measure(&self) -> u64 {
+        *self as u64
+    }
+}
+
+impl Measured for Received {
+    fn measure(&self) -> u64 {
+        self.len as u64
     }
 }
 
 fn no_descriptors() -> io::Error {
     io::Error::from_raw_os_error(libc::ENOSYS)
 }
+
+/// Accepting fails, and the connection is lost.
+const ACCEPT: [(Mishap, Errno); 2] =
+    [(Mishap::AcceptAborted, libc::ECONNABORTED), (Mishap::AcceptProto, libc::EPROTO)];
+
+const REGISTER: [(Mishap, Errno); 2] =
+    [(Mishap::RegisterEnospc, libc::ENOSPC), (Mishap::RegisterEnomem, libc::ENOMEM)];
+
+/// In the trace: a call that is about no socket yet.
+const NO_SOCKET: usize = 0;
+const JUMP_MOST: Duration = Duration::from_secs(10);
+const OVERTAKEN_MOST: Duration = Duration::from_millis(50);
+const TRIES: usize = 8;

@@ -1,6 +1,9 @@
 //! The test's side of connections. It calls without delay, faults or counting.
 
+use std::time::Duration;
+
 use super::World;
+use super::mishap::Mishap;
 use super::net::Owner;
 use super::stream::StreamState;
 use crate::base::address::NetAddr;
@@ -92,6 +95,19 @@ impl Peer {
         self.state() == StreamState::Dead
     }
 
+    /// What broke the connection, where it was neither end's doing.
+    pub fn mishap(&self) -> Option<Mishap> {
+        self.world.with(|state| state.net.stream(self.id).mishap)
+    }
+
+    /// How many bytes that were sent have not been read by the node, those on their way included.
+    pub fn unread_bytes(&self) -> usize {
+        self.world.with(|state| {
+            let mate = state.net.stream(self.id).mate;
+            mate.map_or(0, |mate| state.net.pipe_bytes_in(mate))
+        })
+    }
+
     fn state(&self) -> StreamState {
         self.world.with(|state| state.net.stream(self.id).state)
     }
@@ -157,7 +173,7 @@ impl DatagramPeer {
     /// # Panics
     /// It is longer than a datagram can be: 65,507 bytes, or 212,992 to a Unix socket.
     pub fn send_to(&self, payload: &[u8], to: &NetAddr) {
-        let outcome = self.world.with(|state| state.net.send(self.id, payload, to));
+        let outcome = self.world.with(|state| state.net.send(self.id, payload, to, Duration::ZERO));
         outcome.expect("only the length can be wrong");
     }
 

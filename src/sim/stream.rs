@@ -5,10 +5,13 @@
 
 use std::ops::Deref;
 
+use super::agenda::Event;
+use super::mishap::Mishap;
 use super::net::{Errno, Kind, Net};
 use super::pipe::Pipe;
 use super::watch::Directions;
 use crate::base::address::NetAddr;
+use crate::base::time::Time;
 use crate::sys::Readiness;
 
 pub(super) struct StreamEnd {
@@ -25,6 +28,10 @@ pub(super) struct StreamEnd {
     is_finished: bool,
     /// The mate's FIN was read.
     has_read_end: bool,
+    /// Which knock at a listener's door is its, so that an old one is not taken for it.
+    pub(super) knock: u64,
+    /// What broke the connection, where chance did.
+    pub(super) mishap: Option<Mishap>,
 }
 
 /// | state | event | next |
@@ -50,6 +57,8 @@ impl StreamEnd {
             error: None,
             is_finished: false,
             has_read_end: false,
+            knock: 0,
+            mishap: None,
         }
     }
 
@@ -175,8 +184,9 @@ impl Net {
             return Err(libc::EAGAIN);
         }
         let taken_bytes = limit.min(room);
-        self.stream_mut(mate).inbox.put(chunks, taken_bytes);
-        self.touch(mate);
+        let at = self.arrival_at(mate);
+        self.stream_mut(mate).inbox.put(chunks, taken_bytes, at);
+        self.land_at(mate, at);
         Ok(taken_bytes)
     }
 
@@ -187,8 +197,9 @@ impl Net {
         }
         stream.is_finished = true;
         if let Some(mate) = stream.mate {
-            self.stream_mut(mate).inbox.finish();
-            self.touch_for_end(mate);
+            let at = self.arrival_at(mate);
+            self.stream_mut(mate).inbox.finish(at);
+            self.land_at(mate, at);
         }
         Ok(())
     }
@@ -196,22 +207,32 @@ impl Net {
     /// Sends an urgent byte (MSG_OOB): to a reader of the others, a place where reads stop.
     pub(super) fn send_urgent(&mut self, id: usize) {
         if let Some(mate) = self.stream(id).mate {
-            self.stream_mut(mate).inbox.mark_urgent();
-            self.touch_for_end(mate);
+            let at = self.arrival_at(mate);
+            self.stream_mut(mate).inbox.mark_urgent(at);
+            self.land_at(mate, at);
         }
     }
 
     /// Closes as close(2) does. With unread input that is a reset: the peer must not believe that
-    /// it was read (RFC 2525, section 2.17).
+    /// it was read (RFC 2525, section 2.17). So is what arrives later.
     pub(super) fn close_stream(&mut self, id: usize) {
-        if self.stream(id).inbox.len() > 0 {
+        let stream = self.stream(id);
+        let (is_in_flight, is_unix) = (stream.inbox.bytes_in_flight() > 0, stream.is_unix());
+        if stream.inbox.len() > 0 || is_in_flight && is_unix {
             return self.reset(id);
         }
-        if let Some(mate) = self.stream(id).mate {
+        if let Some(mate) = stream.mate {
+            let last = stream.inbox.in_order(self.agenda.now);
+            let at = self.arrival_at(mate);
+            let answered = at.max(last + (self.agenda.arrival() - self.agenda.now));
             let mate_end = self.stream_mut(mate);
-            mate_end.inbox.finish();
             mate_end.mate = None;
-            self.touch_for_end(mate);
+            mate_end.inbox.finish(at);
+            if is_in_flight {
+                mate_end.inbox.reset(libc::ECONNRESET, answered);
+                self.land_at(mate, answered);
+            }
+            self.land_at(mate, at);
         }
         self.remove(id);
     }
@@ -220,18 +241,67 @@ impl Net {
         if self.stream(id).is_unix() { self.close_stream(id) } else { self.reset(id) }
     }
 
+    /// The connection is no more, and neither end's doing: this one knows already.
+    pub(super) fn break_stream(&mut self, id: usize, mishap: Mishap) {
+        let stream = self.stream_mut(id);
+        stream.mishap = Some(mishap);
+        stream.state = StreamState::Dead;
+        stream.error = None;
+        stream.inbox.lose();
+        if let Some(mate) = stream.mate.take() {
+            self.stream_mut(mate).mishap = Some(mishap);
+            self.send_reset(mate);
+        }
+        self.touch_for_end(id);
+    }
+
+    /// Something may have arrived at a stream.
+    pub(super) fn land(&mut self, id: usize) {
+        let now = self.agenda.now;
+        if !matches!(self.sockets.get(id), Some(socket) if matches!(socket.kind, Kind::Stream(_))) {
+            return; // closed since, and its place another's
+        }
+        let stream = self.stream_mut(id);
+        let landed = stream.inbox.land(now);
+        if let Some(why) = landed.reset {
+            let has_read_end = stream.has_read_end;
+            stream.inbox.lose();
+            stream.die(if has_read_end { libc::EPIPE } else { why });
+        }
+        if landed.is_end || landed.reset.is_some() {
+            self.touch_for_end(id);
+        } else {
+            self.touch(id);
+        }
+    }
+
     /// Closes; the peer loses what it has not read yet.
     fn reset(&mut self, id: usize) {
         if let Some(mate) = self.stream(id).mate {
-            let mate_end = self.stream_mut(mate);
-            if mate_end.has_read_end {
-                mate_end.die(libc::EPIPE);
-            } else {
-                mate_end.inbox.lose();
-                mate_end.die(libc::ECONNRESET);
-            }
-            self.touch_for_end(mate);
+            self.send_reset(mate);
         }
         self.remove(id);
+    }
+
+    fn send_reset(&mut self, to: usize) {
+        let at = self.arrival_at(to);
+        let end = self.stream_mut(to);
+        end.mate = None;
+        end.inbox.reset(libc::ECONNRESET, at);
+        self.land_at(to, at);
+    }
+
+    /// When what is sent now arrives at a stream.
+    fn arrival_at(&mut self, id: usize) -> Time {
+        let at = self.agenda.arrival();
+        self.stream(id).inbox.in_order(at)
+    }
+
+    fn land_at(&mut self, id: usize, at: Time) {
+        if at <= self.agenda.now {
+            self.land(id);
+        } else {
+            self.agenda.add(at, Event::Arrival(id));
+        }
     }
 }

@@ -5,6 +5,9 @@
 //! direction is ready, and disarms it. Nothing else makes an edge, so a reactor that forgets a
 //! socket without having seen `WouldBlock` never hears of it again.
 
+use std::time::Duration;
+
+use super::agenda::Event;
 use super::net::{Kind, Net};
 use crate::sys::{Edge, Readiness, Token};
 
@@ -86,8 +89,14 @@ impl Net {
     }
 
     /// Appends the edges that are due to a node: one for each socket, in the order in which they
-    /// became due. What was due but has passed stays owed.
-    pub(super) fn gather(&mut self, node: usize, edges: &mut Vec<Edge>) {
+    /// became due. What was due but has passed stays owed. Those that `is_late` says so of are
+    /// due again a moment later.
+    pub(super) fn gather(
+        &mut self,
+        node: usize,
+        edges: &mut Vec<Edge>,
+        mut is_late: impl FnMut() -> bool,
+    ) {
         while let Some(id) = self.news[node].pop_front() {
             if !self.sockets.contains(id) {
                 continue; // closed since
@@ -100,6 +109,11 @@ impl Net {
             };
             watch.is_listed = false;
             let due = watch.armed.and(ready);
+            if due.any() && is_late() {
+                let at = self.agenda.now + self.agenda.span_below(LATE_MOST);
+                self.agenda.add(at, Event::Edge(id));
+                continue;
+            }
             watch.armed = watch.armed.without(due);
             if due.any() {
                 edges.push(Edge { token: watch.token, ready: flags(due).with(hints) });
@@ -107,10 +121,10 @@ impl Net {
         }
     }
 
-    /// The tokens that a node watches, in the order of the table.
-    pub(super) fn watched_by(&self, node: usize) -> Vec<Token> {
-        let watches = self.sockets.iter().filter_map(|(_, socket)| socket.watch.as_ref());
-        watches.filter(|watch| watch.node == node).map(|watch| watch.token).collect()
+    /// Whom a node watches at one place of the table, if anybody.
+    pub(super) fn watched_at(&self, index: usize, node: usize) -> Option<Token> {
+        let watch = self.sockets.get(index)?.watch.as_ref()?;
+        (watch.node == node).then_some(watch.token)
     }
 
     /// What the socket is registered under, if it is.
@@ -150,3 +164,5 @@ fn flags(directions: Directions) -> Readiness {
     let writable = if directions.write { Readiness::WRITABLE } else { none };
     readable.with(writable)
 }
+
+const LATE_MOST: Duration = Duration::from_millis(20);

@@ -249,6 +249,17 @@ impl Readiness {
         Readiness(self.0 | other.0)
     }
 
+    /// The flags of this set that are not in `other`.
+    #[must_use]
+    pub const fn without(self, other: Readiness) -> Readiness {
+        Readiness(self.0 & !other.0)
+    }
+
+    /// The set as a number, the flags in the order above.
+    pub(crate) const fn bits(self) -> u8 {
+        self.0
+    }
+
     /// Whether any flag of `other` is set.
     pub const fn has(self, other: Readiness) -> bool {
         self.0 & other.0 != 0
