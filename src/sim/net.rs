@@ -288,12 +288,6 @@ impl Net {
         }
     }
 
-    /// How many bytes a stream has not read yet, those on their way included.
-    pub(super) fn pipe_bytes_in(&self, id: usize) -> usize {
-        let stream = self.stream(id);
-        stream.inbox.len() + stream.inbox.bytes_in_flight()
-    }
-
     /// Closes a socket of any kind as the system does when nobody holds it any more.
     pub(super) fn close(&mut self, id: usize) {
         match &self.sockets[id].kind {

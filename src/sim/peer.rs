@@ -100,11 +100,11 @@ impl Peer {
         self.world.with(|state| state.net.stream(self.id).mishap)
     }
 
-    /// How many bytes that were sent have not been read by the node, those on their way included.
+    /// How many bytes have arrived at the node's end and were not read there.
     pub fn unread_bytes(&self) -> usize {
         self.world.with(|state| {
             let mate = state.net.stream(self.id).mate;
-            mate.map_or(0, |mate| state.net.pipe_bytes_in(mate))
+            mate.map_or(0, |mate| state.net.stream(mate).inbox.len())
         })
     }
 

@@ -6,7 +6,7 @@
 //! | a codec | [`decoder`] and the oracles it is made of: [`cuts`], [`bounded`], [`linear`] |
 //! | that it finds the right frames | [`round_trip`], and [`agrees_with`] a simple version of it |
 //! | without a fuzzer | [`random_input`]: bytes as protocols like them, from a seed |
-//! | a handler | a [`Reactor`](crate::Reactor) in a simulated world, see [`crate::sim`] |
+//! | a handler | a [`Simulation`](simulation::Simulation) of the real loop, with clients and faults by chance; or a [`Reactor`](crate::Reactor) in a world of your own, see [`crate::sim`] |
 //! | with a fuzzer | [`targets`]: functions from bytes to a panic, or to nothing |
 //!
 //! Whatever is here fails by a panic, as a test does, and none of it looks at the clock, at the
@@ -17,6 +17,7 @@ mod naive;
 mod oracles;
 mod reading;
 mod scene;
+pub mod simulation;
 pub mod targets;
 
 pub use choices::Choices;

@@ -1,0 +1,206 @@
+//! Handlers that come with the simulation, with the clients that suit them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::book::Book;
+use super::client::{Judge, Script};
+use crate::base::address::Address;
+use crate::base::id::ConnId;
+use crate::base::rng::Rng;
+use crate::base::time::Time;
+use crate::codec::{Ending, Line, Lines};
+use crate::handler::{Context, FrameHandler, Framed, StreamHandler};
+use crate::hub::groups::{Broadcast, Group, Slow};
+use crate::hub::reason::{CloseReason, Fault};
+
+/// Pauses now and then, for a while that it measures.
+pub(super) struct Dozing<H> {
+    pub(super) handler: H,
+    pub(super) rng: Rng,
+    pub(super) book: Book,
+    /// When to wake up.
+    pub(super) until: Time,
+}
+
+impl<H: StreamHandler> StreamHandler for Dozing<H> {
+    fn on_bytes(&mut self, cx: &mut Context<'_>, input: &[u8]) -> Result<usize, Fault> {
+        let taken = self.handler.on_bytes(cx, input)?;
+        if self.rng.chance(1, 8) {
+            let span = Duration::from_micros(self.rng.below(20_000));
+            self.until = cx.now() + span;
+            cx.pause();
+            cx.set_timer(WAKE, span);
+        }
+        Ok(taken)
+    }
+
+    fn on_eof(&mut self, cx: &mut Context<'_>, rest: &[u8]) -> Result<(), Fault> {
+        self.handler.on_eof(cx, rest)
+    }
+
+    fn on_timer(&mut self, cx: &mut Context<'_>, _tag: u32) -> Result<(), Fault> {
+        let (now, until) = (cx.now(), self.until);
+        self.book.check(now >= until, || format!("a timer for {until} came at {now}, early"));
+        let latest = until + TICK + self.book.lost_time();
+        self.book.check(now <= latest, || format!("a timer for {until} came at {now}, late"));
+        cx.resume();
+        Ok(())
+    }
+
+    fn max_rest_bytes(&self) -> Option<usize> {
+        self.handler.max_rest_bytes()
+    }
+}
+
+const WAKE: u32 = 1;
+const TICK: Duration = Duration::from_millis(1);
+
+/// Bytes of any kind, which come back as they are.
+pub(super) fn echo_script(rng: &mut Rng) -> Script {
+    let longest = if rng.chance(1, 10) { 20_000 } else { 300 };
+    let len = rng.below(longest) as usize;
+    let bytes = rng.bytes(len);
+    Script::exchange(bytes.clone(), bytes)
+}
+
+/// Lines, which come back one by one.
+pub(super) fn line_script(rng: &mut Rng) -> Script {
+    let mut bytes = Vec::new();
+    for _ in 0..rng.below(20) {
+        let longest = if rng.chance(1, 10) { 4000 } else { 50 };
+        let len = rng.below(longest) as usize;
+        bytes.extend(rng.bytes(len).iter().map(|byte| b'a' + byte % 26));
+        bytes.extend_from_slice(if rng.chance(1, 2) { b"\n" } else { b"\r\n" });
+    }
+    Script::exchange(bytes.clone(), bytes)
+}
+
+/// A room in which everybody hears everybody, over all reactors.
+pub(super) struct Chat;
+
+impl Chat {
+    pub(super) fn framed() -> Framed<Lines, Chat> {
+        // Half a line of somebody who left is nothing to pass on.
+        Framed::new(Lines::new(Ending::Lf).require_ending(), Chat)
+    }
+}
+
+impl FrameHandler<Lines> for Chat {
+    fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
+        cx.join(ROOM);
+        Ok(())
+    }
+
+    fn on_frame(&mut self, cx: &mut Context<'_>, line: Line<'_>) -> Result<(), Fault> {
+        let told = Broadcast::new(ROOM, line.whole().to_vec()).except(cx.id()).slow(Slow::Queue);
+        cx.handle().broadcast(told)?;
+        cx.write(b"ok\n");
+        Ok(())
+    }
+}
+
+const ROOM: Group = Group(1);
+
+/// Somebody with a number, who counts what is said.
+pub(super) fn chat_script(rng: &mut Rng) -> Script {
+    let (speaker, count) = (rng.next_u64(), rng.below(12));
+    let says: String =
+        (0..count).map(|number| format!("{speaker} {number}{}\n", pad(speaker, number))).collect();
+    Script::judged(says, Listener { missing: count, next: BTreeMap::new(), rest: Vec::new() })
+}
+
+fn pad(speaker: u64, number: u64) -> String {
+    ".".repeat(((speaker ^ number) % 40) as usize)
+}
+
+struct Listener {
+    /// So many of its own lines are not acknowledged yet.
+    missing: u64,
+    /// By speaker: the number of what it must say next.
+    next: BTreeMap<u64, u64>,
+    rest: Vec<u8>,
+}
+
+impl Judge for Listener {
+    fn hear(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.rest.extend_from_slice(bytes);
+        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            self.hear_line(&String::from_utf8_lossy(&line))?;
+        }
+        Ok(())
+    }
+
+    fn is_content(&self) -> bool {
+        self.missing == 0
+    }
+}
+
+impl Listener {
+    fn hear_line(&mut self, line: &str) -> Result<(), String> {
+        if line == "ok\n" {
+            self.missing = self.missing.checked_sub(1).ok_or("one answer too many")?;
+            return Ok(());
+        }
+        let wrong = || format!("heard {line:?}");
+        let (speaker, said) = line.split_once(' ').ok_or_else(wrong)?;
+        let speaker: u64 = speaker.parse().map_err(|_| wrong())?;
+        let number: u64 = said.trim_end_matches(['.', '\n']).parse().map_err(|_| wrong())?;
+        let due = self.next.insert(speaker, number + 1).unwrap_or(number);
+        let is_right = number == due && said == format!("{number}{}\n", pad(speaker, number));
+        if is_right { Ok(()) } else { Err(format!("{}, not number {due}", wrong())) }
+    }
+}
+
+/// One of the two connections of a proxied pair, as in `examples/proxy.rs`.
+pub(super) enum Side {
+    Accepted { target: Address, book: Book },
+    Paired { other: ConnId },
+}
+
+impl StreamHandler for Side {
+    fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
+        if let Side::Accepted { target, book } = self {
+            let upstream = book.watch(None, Side::Paired { other: cx.id() });
+            let Ok(other) = cx.connect(target.clone(), upstream) else {
+                cx.abort();
+                return Ok(());
+            };
+            *self = Side::Paired { other };
+        }
+        Ok(())
+    }
+
+    fn on_bytes(&mut self, cx: &mut Context<'_>, input: &[u8]) -> Result<usize, Fault> {
+        let Side::Paired { other } = *self else { return Ok(input.len()) };
+        if cx.write_to(other, input).is_err() {
+            cx.abort();
+        } else if cx.is_other_full(other)? {
+            cx.pause();
+        }
+        Ok(input.len())
+    }
+
+    fn on_drain(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
+        if let Side::Paired { other } = *self {
+            let _ = cx.resume_other(other);
+        }
+        Ok(())
+    }
+
+    fn on_eof(&mut self, cx: &mut Context<'_>, _rest: &[u8]) -> Result<(), Fault> {
+        if let Side::Paired { other } = *self {
+            let _ = cx.finish_other(other);
+        }
+        Ok(())
+    }
+
+    fn on_close(&mut self, cx: &mut Context<'_>, why: &CloseReason) {
+        if let Side::Paired { other } = *self {
+            if !why.is_clean() {
+                let _ = cx.abort_other(other);
+            }
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! A handler, the real loop around it, and a world that does its worst: from one seed.
+//!
+//! A [`Simulation`] is a [`World`](crate::sim::World) with one to three reactors that share a
+//! listener, clients that come, speak, misbehave and go, and a [`Plan`] of what goes wrong
+//! meanwhile. It looks on at every turn, and fails where a promise is broken:
+//!
+//! | what | looked at |
+//! |---|---|
+//! | answers are right, whole and in order | at every byte that a client hears |
+//! | whoever ends in order has got everything; whoever does not, has a reason that is known | at every client's end |
+//! | callbacks come in the order that is allowed, with one id, `on_close` once | at every callback |
+//! | deadlines and timers are never early; timers at most a tick late | at each of them |
+//! | nobody waits: when the world is still, whoever has said everything has its answers | whenever nothing is to happen for 2 s |
+//! | whoever is ready is read within four turns of all reactors together (where edges are on time, and the byte budget is not used up) | at every step of a client |
+//! | connections stay within the limit | at every turn |
+//! | [`Reactor::check`](crate::Reactor::check): the books agree | now and then; in debug builds at every turn |
+//! | after a while faults stop, and everything comes to its end within ten minutes | at the end |
+//! | no connection, no byte, no socket is left, and no handler has panicked | at the end |
+//!
+//! Your own handler, in ten lines:
+//!
+//! ```
+//! use tidemill::codec::{Line, Lines};
+//! use tidemill::testing::simulation::{Script, Simulation};
+//! use tidemill::{Context, Fault, FrameHandler, Framed, NetAddr};
+//!
+//! struct Shout;
+//!
+//! impl FrameHandler<Lines> for Shout {
+//!     fn on_frame(&mut self, cx: &mut Context<'_>, line: Line<'_>) -> Result<(), Fault> {
+//!         cx.write(&line.whole().to_ascii_uppercase());
+//!         Ok(())
+//!     }
+//! }
+//!
+//! for seed in 0..20 {
+//!     let outcome = Simulation::new(seed)
+//!         .serve(|_: &NetAddr| Framed::new(Lines::default(), Shout))
+//!         .client(|rng| {
+//!             let count = rng.below(9) as usize;
+//!             Script::exchange("hello\n".repeat(count), "HELLO\n".repeat(count))
+//!         })
+//!         .run();
+//!     outcome.unwrap_or_else(|failure| panic!("{failure}"));
+//! }
+//! ```
+
+mod book;
+mod cast;
+mod client;
+mod run;
+mod shrink;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+pub use client::{Judge, Script};
+pub use shrink::Failure;
+
+use crate::base::address::NetAddr;
+use crate::base::rng::Rng;
+use crate::handler::StreamHandler;
+use crate::hub::limits::Limits;
+use crate::sim::{Mishap, Plan};
+use book::Book;
+
+/// A world to be run; see the [module](self).
+#[derive(Clone)]
+pub struct Simulation {
+    seed: u64,
+    plan: Plan,
+    kind: Kind,
+    clients: Option<usize>,
+    reactors: Option<usize>,
+    limits: Option<Limits>,
+    spread: Option<Duration>,
+    /// Lines of the timeline that are kept for a failure.
+    timeline: usize,
+}
+
+/// What is served, and who asks for it.
+#[derive(Clone)]
+enum Kind {
+    Builtin(Builtin),
+    Own { make: MakeHandler, script: MakeScript },
+}
+
+/// A handler that comes with the simulation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Builtin {
+    /// [`protocols::Echo`](crate::protocols::Echo), which pauses now and then.
+    Echo,
+    /// [`protocols::LineEcho`](crate::protocols::LineEcho), which pauses now and then.
+    Line,
+    /// One room for everybody, over all reactors: what one says the others hear, in order.
+    Chat,
+    /// Passes everything on to an echo on another host, whose name it looks up.
+    Proxy,
+}
+
+type MakeHandler = Rc<dyn Fn(&NetAddr) -> Box<dyn StreamHandler>>;
+type MakeScript = Rc<dyn Fn(&mut Rng) -> Script>;
+
+impl Simulation {
+    /// A world in which everything follows `seed`, the [`Plan`] too ([`Plan::swarm`]). Until told
+    /// otherwise it serves an echo.
+    pub fn new(seed: u64) -> Simulation {
+        Simulation {
+            seed,
+            plan: Plan::swarm(seed),
+            kind: Kind::Builtin(Builtin::Echo),
+            clients: None,
+            reactors: None,
+            limits: None,
+            spread: None,
+            timeline: 0,
+        }
+    }
+
+    /// As a fuzzer's bytes say: the first two are the seed, the next the handler, the rest the
+    /// plan ([`Plan::from_bytes`]).
+    pub fn from_bytes(bytes: &[u8]) -> Simulation {
+        let byte = |index: usize| bytes.get(index).copied().unwrap_or(0);
+        let seed = u64::from(u16::from_le_bytes([byte(0), byte(1)]));
+        let builtin = Builtin::ALL[usize::from(byte(2)) % Builtin::ALL.len()];
+        let plan = Plan::from_bytes(bytes.get(3..).unwrap_or(&[]));
+        Simulation::new(seed).builtin(builtin).plan(plan)
+    }
+
+    /// Sets what goes wrong how often.
+    #[must_use]
+    pub fn plan(mut self, plan: Plan) -> Simulation {
+        self.plan = plan;
+        self
+    }
+
+    /// Serves one of the handlers that come with the simulation.
+    #[must_use]
+    pub fn builtin(mut self, builtin: Builtin) -> Simulation {
+        self.kind = Kind::Builtin(builtin);
+        self
+    }
+
+    /// Serves a handler of your own. It must not panic, and what it answers may depend on
+    /// nothing but what it is shown.
+    #[must_use]
+    pub fn serve<H: StreamHandler>(mut self, make: impl Fn(&NetAddr) -> H + 'static) -> Simulation {
+        let make: MakeHandler = Rc::new(move |peer| Box::new(make(peer)));
+        let script = match self.kind {
+            Kind::Own { script, .. } => script,
+            Kind::Builtin(_) => Rc::new(cast::echo_script),
+        };
+        self.kind = Kind::Own { make, script };
+        self
+    }
+
+    /// What each of the clients says and must hear, with chance to choose by. Comes after
+    /// [`serve`](Simulation::serve).
+    ///
+    /// # Panics
+    /// No handler is served yet.
+    #[must_use]
+    pub fn client(mut self, script: impl Fn(&mut Rng) -> Script + 'static) -> Simulation {
+        let Kind::Own { make, .. } = self.kind else { panic!("say first what is served") };
+        self.kind = Kind::Own { make, script: Rc::new(script) };
+        self
+    }
+
+    /// How many clients come. By default that is up to chance, at most 60.
+    #[must_use]
+    pub fn clients(mut self, count: usize) -> Simulation {
+        self.clients = Some(count);
+        self
+    }
+
+    /// Within which time the clients come. By default that is up to chance, at most 2 s.
+    #[must_use]
+    pub fn arriving_within(mut self, span: Duration) -> Simulation {
+        self.spread = Some(span);
+        self
+    }
+
+    /// How many reactors serve them. By default that is up to chance, at most 3.
+    #[must_use]
+    pub fn reactors(mut self, count: usize) -> Simulation {
+        self.reactors = Some(count.max(1));
+        self
+    }
+
+    /// Sets the limits. By default they are up to chance, and small, so that they are met.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Simulation {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// Runs the world to its end, or to the first promise that is broken.
+    ///
+    /// # Errors
+    /// One was: with what of the plan was needed for it, and the last that happened before.
+    pub fn run(&self) -> Result<Summary, Box<Failure>> {
+        self.outcome().map_err(|what| Box::new(self.explain(what)))
+    }
+
+    /// Runs it, and answers the last of its timeline.
+    pub fn trace(&self, lines_max: usize) -> (Result<Summary, String>, Vec<String>) {
+        let mut traced = self.clone();
+        traced.timeline = lines_max;
+        run::run(&traced)
+    }
+
+    fn outcome(&self) -> Result<Summary, String> {
+        run::run(self).0
+    }
+
+    fn handler(&self, book: &Book, seed: u64) -> MakeHandler {
+        use crate::protocols::{Echo, LineEcho};
+        let Kind::Builtin(builtin) = &self.kind else {
+            let Kind::Own { make, .. } = &self.kind else { unreachable!("there are two kinds") };
+            return make.clone();
+        };
+        let (book, rng) = (book.clone(), std::cell::RefCell::new(Rng::new(seed)));
+        let builtin = *builtin;
+        Rc::new(move |_| {
+            let rng = Rng::new(rng.borrow_mut().next_u64());
+            let (book, until) = (book.clone(), crate::base::time::Time::ZERO);
+            match builtin {
+                Builtin::Echo => Box::new(cast::Dozing { handler: Echo, rng, book, until }),
+                Builtin::Line => {
+                    Box::new(cast::Dozing { handler: LineEcho::framed(), rng, book, until })
+                }
+                Builtin::Chat => Box::new(cast::Chat::framed()),
+                Builtin::Proxy => {
+                    let target = run::upstream();
+                    Box::new(cast::Side::Accepted { target, book })
+                }
+            }
+        })
+    }
+
+    fn script(&self, rng: &mut Rng) -> Script {
+        match &self.kind {
+            Kind::Builtin(Builtin::Line) => cast::line_script(rng),
+            Kind::Builtin(Builtin::Chat) => cast::chat_script(rng),
+            Kind::Builtin(Builtin::Echo | Builtin::Proxy) => cast::echo_script(rng),
+            Kind::Own { script, .. } => script(rng),
+        }
+    }
+
+    fn is_proxy(&self) -> bool {
+        matches!(self.kind, Kind::Builtin(Builtin::Proxy))
+    }
+}
+
+impl Builtin {
+    /// All of them.
+    pub const ALL: [Builtin; 4] = [Builtin::Echo, Builtin::Line, Builtin::Chat, Builtin::Proxy];
+
+    /// Its name on command lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Builtin::Echo => "echo",
+            Builtin::Line => "line",
+            Builtin::Chat => "chat",
+            Builtin::Proxy => "proxy",
+        }
+    }
+}
+
+/// What a run, or several, came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Worlds.
+    pub runs: u64,
+    /// Turns of all reactors.
+    pub turns: u64,
+    /// Connections that clients began.
+    pub lifetimes: u64,
+    /// Handlers that were made.
+    pub handlers: u64,
+    /// The most connections that the reactors had at once.
+    pub connections_max: usize,
+    /// On the clocks of the worlds.
+    pub virtual_time: Duration,
+    /// Promises that were looked at.
+    pub checks: u64,
+    /// By the order of [`Mishap::ALL`].
+    dealt: [u64; Mishap::COUNT],
+    /// [`World::trace_hash`](crate::sim::World::trace_hash) of one run, those of several mixed.
+    pub trace_hash: u64,
+}
+
+impl Default for Summary {
+    fn default() -> Summary {
+        Summary {
+            runs: 0,
+            turns: 0,
+            lifetimes: 0,
+            handlers: 0,
+            connections_max: 0,
+            virtual_time: Duration::ZERO,
+            checks: 0,
+            dealt: [0; Mishap::COUNT],
+            trace_hash: 0,
+        }
+    }
+}
+
+impl Summary {
+    /// How often a mishap has happened.
+    pub fn dealt(&self, mishap: Mishap) -> u64 {
+        self.dealt[mishap as usize]
+    }
+
+    /// Both together, in whatever order.
+    pub fn add(&mut self, other: &Summary) {
+        self.runs += other.runs;
+        self.turns += other.turns;
+        self.lifetimes += other.lifetimes;
+        self.handlers += other.handlers;
+        self.connections_max = self.connections_max.max(other.connections_max);
+        self.virtual_time += other.virtual_time;
+        self.checks += other.checks;
+        for (mine, its) in self.dealt.iter_mut().zip(other.dealt) {
+            *mine += its;
+        }
+        self.trace_hash ^= other.trace_hash;
+    }
+}
+
+/// Some lines, the mishaps with their counts last.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hours = self.virtual_time.as_secs_f64() / 3600.0;
+        writeln!(f, "{} worlds, {hours:.1} virtual hours, {} turns", self.runs, self.turns)?;
+        writeln!(
+            f,
+            "{} connection lifetimes, {} handlers, at most {} at once",
+            self.lifetimes, self.handlers, self.connections_max
+        )?;
+        write!(f, "{} checks; dealt:", self.checks)?;
+        for &mishap in Mishap::ALL {
+            write!(f, "\n  {:>10} {}", self.dealt(mishap), mishap.name())?;
+        }
+        Ok(())
+    }
+}
