@@ -9,6 +9,7 @@
 //! | one for each codec | the stream reads the same however it is cut; the promises of [`Decoder`](crate::codec::Decoder) hold; what an encoder wrote, and nobody spoiled, is read again; a simple version, where there is one, agrees |
 //! | `wheel`, `outbox`, `carry`, `mailbox` | a data structure does what a naive one does |
 //! | `reactor_echo` | a whole reactor in a simulated world that misbehaves |
+//! | `simulation` | reactors, clients and mishaps as the bytes say, with all checks of a [`Simulation`] |
 //!
 //! The bytes for a codec say first what it is like (a limit, a width), then where to cut, and
 //! then what the stream is: the bytes that are left, or what an encoder writes when those bytes
@@ -29,12 +30,13 @@ pub use structures::{carry, mailbox, outbox, wheel};
 
 use super::Choices;
 use super::scene::Scene;
+use super::simulation::Simulation;
 
 /// A function for a fuzzer to call.
 pub type Target = fn(&[u8]);
 
 /// Every target, under the name of its corpus.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("bytes", bytes),
     ("carry", carry),
     ("chain", chain),
@@ -48,6 +50,7 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("netstrings", netstrings),
     ("outbox", outbox),
     ("reactor_echo", reactor_echo),
+    ("simulation", simulation),
     ("slip", slip),
     ("switch", switch),
     ("text", text),
@@ -55,6 +58,14 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("varint_prefixed", varint_prefixed),
     ("wheel", wheel),
 ];
+
+/// A [`Simulation`] with the handler, the seed and the plan of faults that the bytes say: see
+/// [`Simulation::from_bytes`]. All of its checks hold.
+pub fn simulation(data: &[u8]) {
+    if let Err(failure) = Simulation::from_bytes(data).run() {
+        panic!("{failure}");
+    }
+}
 
 /// A reactor with an echo of bytes, of lines and of datagrams in a simulated world, in which the
 /// bytes decide what its clients do and what goes wrong.
