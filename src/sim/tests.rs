@@ -610,3 +610,30 @@ fn the_same_seed_gives_the_same_history() {
     assert_eq!(history(5, Manners::chatty()), history(5, Manners::chatty()));
     assert_ne!(history(5, Manners::chatty()), history(6, Manners::chatty()));
 }
+
+#[test]
+fn the_trace_is_the_same_on_every_machine() {
+    let world = World::new(7);
+    world.set_plan(Plan::swarm(3).with(Mishap::WouldBlock, 2000).with(Mishap::Interrupted, 1000));
+    world.set_latency(MILLISECOND, 5 * MILLISECOND);
+    let mut node = world.node();
+    let mut listener = listen(&mut node, &address());
+    let peer = world.connect(address());
+    let mut edges = Vec::new();
+    let mut streams = Vec::new();
+    for step in 0..200 {
+        peer.send(b"tick");
+        peer.receive();
+        node.wait(Some(MILLISECOND), &mut edges).unwrap();
+        if let Ok((mut stream, _)) = node.accept(&mut listener) {
+            let _ = node.register_stream(&mut stream, Token::Connection(step));
+            streams.push(stream);
+        }
+        for stream in &mut streams {
+            let _ = node.read(stream, &mut [0; 64]);
+            let _ = node.write(stream, &[IoSlice::new(b"tock")]);
+        }
+    }
+    // It changes with what the world does, and with nothing else.
+    assert_eq!(world.trace_hash(), 10_057_955_491_838_137_587);
+}

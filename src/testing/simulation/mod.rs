@@ -128,7 +128,8 @@ impl Simulation {
         let seed = u64::from(u16::from_le_bytes([byte(0), byte(1)]));
         let builtin = Builtin::ALL[usize::from(byte(2)) % Builtin::ALL.len()];
         let plan = Plan::from_bytes(bytes.get(3..).unwrap_or(&[]));
-        Simulation::new(seed).builtin(builtin).plan(plan)
+        // Few, so that a fuzzer sees many worlds.
+        Simulation::new(seed).builtin(builtin).plan(plan).clients(1 + seed as usize % 12)
     }
 
     /// Sets what goes wrong how often.

@@ -103,7 +103,7 @@ impl<'s> Run<'s> {
         arrivals.sort_unstable_by(|a, b| b.cmp(a));
         let end = Time::ZERO + spread;
         // Now and then it ends with everybody still there.
-        let is_early = simulation.clients.is_none() && rng.chance(1, 5);
+        let is_early = simulation.spread.is_none() && rng.chance(1, 5);
         let shutdown_at = if is_early {
             Time::ZERO + Duration::from_micros(rng.below(micros))
         } else {
