@@ -149,7 +149,7 @@ impl Hub {
         if !row.takes_writes() {
             return Err(NotTaken);
         }
-        if self.stage.is_open_for(slot) && row.outbox.is_none() {
+        if self.stage.takes_from(slot) {
             self.stage.push(bytes);
         } else {
             self.queue(slot, |outbox| outbox.push(bytes));
@@ -163,17 +163,22 @@ impl Hub {
     /// connection is a circle in which everybody waits.
     #[inline]
     pub(crate) fn answer(&mut self, slot: u32, bytes: &[u8]) {
-        let row = &self.rows[slot as usize];
-        if row.takes_writes() && self.stage.is_open_for(slot) && row.outbox.is_none() {
+        if self.stage.takes_from(slot) {
             self.stage.push(bytes);
-            if self.stage.len() > self.limits.outbox_high_bytes {
-                let _ = self.judge(slot); // trouble arrives as `on_close`
-                self.hold(slot);
+            if self.stage.len() <= self.limits.outbox_high_bytes {
+                return;
             }
-        } else {
-            let _ = self.write(slot, bytes);
-            self.hold(slot);
         }
+        self.answer_beyond(slot, bytes);
+    }
+
+    /// The answer is to be judged, or has to wait behind others.
+    #[inline(never)]
+    fn answer_beyond(&mut self, slot: u32, bytes: &[u8]) {
+        // Trouble arrives as `on_close`.
+        let _ =
+            if self.stage.takes_from(slot) { self.judge(slot) } else { self.write(slot, bytes) };
+        self.hold(slot);
     }
 
     /// As [`answer`](Hub::answer), with bytes that others have too.
@@ -198,7 +203,7 @@ impl Hub {
         if !row.takes_writes() {
             return Err(NotTaken);
         }
-        if self.stage.is_open_for(slot) && row.outbox.is_none() {
+        if self.stage.takes_from(slot) {
             self.stage.push_shared(bytes);
         } else {
             self.queue(slot, |outbox| outbox.push_shared(bytes));
@@ -213,8 +218,7 @@ impl Hub {
         slot: u32,
         fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let row = &self.rows[slot as usize];
-        if row.takes_writes() && self.stage.is_open_for(slot) && row.outbox.is_none() {
+        if self.stage.takes_from(slot) {
             self.stage.push_with(fill)?;
             let _ = self.judge(slot);
             self.hold(slot);
@@ -224,6 +228,14 @@ impl Hub {
             self.answer(slot, &bytes);
         }
         Ok(())
+    }
+
+    /// Opens the stage for the callback of a connection that is about to be shown `read`.
+    #[inline]
+    pub(crate) fn open_stage(&mut self, slot: u32, read: &[u8]) {
+        let row = &self.rows[slot as usize];
+        let may_write = row.takes_writes() && row.outbox.is_none();
+        self.stage.open(slot, may_write, read);
     }
 
     /// Appends to the outbox by `push`, which answers what that adds to the budget.
@@ -348,6 +360,7 @@ impl Hub {
         let row = &mut self.rows[slot as usize];
         if row.takes_writes() {
             row.flags.set(Flags::FINISHING);
+            self.stage.refuse(slot);
             self.mark_dirty(slot);
         }
     }
@@ -418,6 +431,7 @@ impl Hub {
         row.phase = phase;
         row.since = self.now;
         if phase > Phase::Open {
+            self.stage.refuse(slot);
             row.stop_clock();
             row.flags.clear(Flags::ABOVE_HIGH.with(Flags::HELD).with(Flags::PAUSED));
             if row.flags.has(Flags::STARVED) {

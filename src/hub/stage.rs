@@ -3,11 +3,12 @@
 //! Answers collect here as pieces and leave by one call of the system. A piece that repeats what
 //! was just read is not copied: it points into the reactor's read buffer, which nobody touches
 //! before the pieces have left. Adjacent pieces become one, so that sixteen lines echoed one by
-//! one are sent as a single slice of what came in.
+//! one are sent as a single slice of what came in: the echo, which grows at the end of the pieces
+//! and is one of them only once something else follows.
 //!
 //! ```text
 //!  read buffer  [ GET a\r\n GET b\r\n GET c\r\n ............ ]
-//!                 ▲──── Read(0..14) ────▲
+//!                 ▲──── Read(0..14) ────▲ ▲ echo ▲
 //!  own          [ +OK\r\n ]                       pieces: Read(0..14), Own(0..5), Shared(…)
 //! ```
 
@@ -19,11 +20,18 @@ use crate::base::outbox::{Outbox, Shared};
 pub(crate) struct Stage {
     /// Whose callback runs; `NOBODY` where answers go to the outbox.
     owner: u32,
-    /// The addresses of what was just read.
-    read: Range<usize>,
-    own: Vec<u8>,
+    /// The same, where what it writes may stand here, before anything that waits.
+    writer: u32,
+    /// The address and the length of what was just read.
+    read: usize,
+    read_len: usize,
+    /// The last piece, where it repeats what was read.
+    echo: Range<usize>,
+    /// Those before it.
     pieces: Vec<Piece>,
-    /// The sum of the pieces' lengths.
+    /// What `Piece::Own` points into.
+    own: Vec<u8>,
+    /// The sum of the pieces' lengths, the echo's included.
     len: usize,
 }
 
@@ -37,23 +45,48 @@ const NOBODY: u32 = u32::MAX;
 
 impl Stage {
     pub(crate) fn new() -> Stage {
-        Stage { owner: NOBODY, read: 0..0, own: Vec::new(), pieces: Vec::new(), len: 0 }
+        Stage {
+            owner: NOBODY,
+            writer: NOBODY,
+            read: 0,
+            read_len: 0,
+            echo: 0..0,
+            pieces: Vec::new(),
+            own: Vec::new(),
+            len: 0,
+        }
     }
 
-    /// Opens for the answers of `owner`, who is about to be shown `read`.
+    /// Opens for the callback of `owner`, who is about to be shown `read`. What it writes may
+    /// stand here only if it `may_write` and nothing waits in its outbox.
     #[inline]
-    pub(crate) fn open(&mut self, owner: u32, read: &[u8]) {
-        debug_assert!(self.pieces.is_empty(), "what the last one wrote has not been sent");
-        let start = read.as_ptr().addr();
+    pub(crate) fn open(&mut self, owner: u32, may_write: bool, read: &[u8]) {
+        debug_assert!(self.is_empty(), "what the last one wrote has not been sent");
         self.owner = owner;
-        self.read = start..start + read.len();
+        self.writer = if may_write { owner } else { NOBODY };
+        self.read = read.as_ptr().addr();
+        self.read_len = read.len();
     }
 
     /// Later writes go to outboxes again.
     #[inline]
     pub(crate) fn close(&mut self) {
         self.owner = NOBODY;
-        self.read = 0..0;
+        self.writer = NOBODY;
+    }
+
+    /// `slot` may not write any more.
+    #[inline]
+    pub(crate) fn refuse(&mut self, slot: u32) {
+        if self.writer == slot {
+            self.writer = NOBODY;
+        }
+    }
+
+    /// Whether what `slot` writes stands here.
+    #[inline]
+    pub(crate) fn takes_from(&self, slot: u32) -> bool {
+        self.writer == slot
     }
 
     #[inline]
@@ -73,22 +106,34 @@ impl Stage {
 
     #[inline]
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let at = bytes.as_ptr().addr().wrapping_sub(self.read.start);
-        let is_read = at < self.read.len() && bytes.len() <= self.read.len() - at;
-        if is_read {
-            self.push_read(at..at + bytes.len());
+        let at = bytes.as_ptr().addr().wrapping_sub(self.read);
+        if at == self.echo.end && bytes.len() <= self.read_len - at {
+            self.echo.end += bytes.len();
+            self.len += bytes.len();
         } else {
-            self.push_own(bytes);
+            self.push_apart(bytes, at);
         }
     }
 
-    #[inline]
-    fn push_read(&mut self, range: Range<usize>) {
-        self.len += range.len();
-        match self.pieces.last_mut() {
-            Some(Piece::Read(last)) if last.end == range.start => last.end = range.end,
-            _ if range.is_empty() => {}
-            _ => self.pieces.push(Piece::Read(range)),
+    /// Pushes what does not go on where the echo ends; it is at `at` of what was read, if it is a
+    /// part of that.
+    #[inline(never)]
+    fn push_apart(&mut self, bytes: &[u8], at: usize) {
+        let is_read = at < self.read_len && bytes.len() <= self.read_len - at;
+        if !is_read {
+            self.push_own(bytes);
+        } else if !bytes.is_empty() {
+            self.end_echo();
+            self.echo = at..at + bytes.len();
+            self.len += bytes.len();
+        }
+    }
+
+    /// Something else follows: the echo is a piece like any other.
+    fn end_echo(&mut self) {
+        let echo = std::mem::replace(&mut self.echo, 0..0);
+        if !echo.is_empty() {
+            self.pieces.push(Piece::Read(echo));
         }
     }
 
@@ -122,6 +167,7 @@ impl Stage {
     }
 
     fn claim_own(&mut self, start: usize) {
+        self.end_echo();
         let end = self.own.len();
         self.len += end - start;
         match self.pieces.last_mut() {
@@ -132,6 +178,7 @@ impl Stage {
 
     pub(crate) fn push_shared(&mut self, shared: Shared) {
         if shared.len() > 0 {
+            self.end_echo();
             self.len += shared.len();
             self.pieces.push(Piece::Shared(shared));
         }
@@ -141,18 +188,21 @@ impl Stage {
     #[inline]
     pub(crate) fn single<'a>(&'a self, read: &'a [u8]) -> Option<&'a [u8]> {
         match &self.pieces[..] {
-            [piece] => Some(self.bytes_of(piece, read)),
+            [] => Some(&read[self.echo.clone()]),
+            [piece] if self.echo.is_empty() => Some(self.bytes_of(piece, read)),
             _ => None,
         }
     }
 
     /// Fills `slices` with the first pieces, and says how many there are. `read` is the
     /// buffer that was read into.
-    #[inline]
     pub(crate) fn gather<'a>(&'a self, read: &'a [u8], slices: &mut [IoSlice<'a>]) -> usize {
-        let filled = self.pieces.len().min(slices.len());
-        for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
-            *slice = IoSlice::new(self.bytes_of(piece, read));
+        let pieces = self.pieces.iter().map(|piece| self.bytes_of(piece, read));
+        let echo = (!self.echo.is_empty()).then(|| &read[self.echo.clone()]);
+        let mut filled = 0;
+        for (slice, bytes) in slices.iter_mut().zip(pieces.chain(echo)) {
+            *slice = IoSlice::new(bytes);
+            filled += 1;
         }
         filled
     }
@@ -168,6 +218,7 @@ impl Stage {
     /// Appends to `outbox` all but the first `sent` bytes, which the system took, and is empty
     /// again. Answers what that adds to the budget.
     pub(crate) fn move_to(&mut self, outbox: &mut Outbox, sent: usize, read: &[u8]) -> usize {
+        self.end_echo();
         let mut skip = sent;
         let mut charge = 0;
         for piece in &self.pieces {
@@ -185,8 +236,16 @@ impl Stage {
     /// Forgets what was written.
     #[inline]
     pub(crate) fn clear(&mut self) {
-        self.pieces.clear();
+        self.echo = 0..0;
         self.len = 0;
+        if !self.pieces.is_empty() {
+            self.clear_pieces();
+        }
+    }
+
+    #[inline(never)]
+    fn clear_pieces(&mut self) {
+        self.pieces.clear();
         self.own.clear();
         if self.own.capacity() > OWN_KEPT_BYTES {
             self.own = Vec::new();
@@ -211,7 +270,7 @@ mod tests {
     fn echoed_neighbours_become_one_piece_and_are_not_copied() {
         let read = b"one\ntwo\nthree\n".to_vec();
         let mut stage = Stage::new();
-        stage.open(7, &read);
+        stage.open(7, true, &read);
         stage.push(&read[..4]);
         stage.push(&read[4..8]);
         stage.push(&read[8..]);
@@ -223,7 +282,7 @@ mod tests {
     fn pieces_keep_their_order() {
         let read = b"abcdef".to_vec();
         let mut stage = Stage::new();
-        stage.open(0, &read);
+        stage.open(0, true, &read);
         stage.push(&read[3..]);
         stage.push(b"-");
         stage.push(b"+");
@@ -238,7 +297,7 @@ mod tests {
         let read = b"abc".to_vec();
         for sent in 0..=8 {
             let mut stage = Stage::new();
-            stage.open(0, &read);
+            stage.open(0, true, &read);
             stage.push(&read);
             stage.push(b"de");
             stage.push_shared(Shared::new((*b"fgh").into()));
@@ -256,7 +315,7 @@ mod tests {
     #[test]
     fn a_failed_encoder_leaves_nothing() {
         let mut stage = Stage::new();
-        stage.open(0, b"");
+        stage.open(0, true, b"");
         let failed = stage.push_with(|out| {
             out.extend(b"half");
             Err("no")
