@@ -33,6 +33,12 @@ impl Budget {
         self.used > self.max
     }
 
+    /// Whether everybody may read.
+    #[inline]
+    pub(crate) fn is_calm(&self) -> bool {
+        !self.is_over() && self.permit.is_none()
+    }
+
     #[inline]
     pub(crate) fn add(&mut self, bytes: usize, now: Time) {
         let was_over = self.is_over();

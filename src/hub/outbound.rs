@@ -104,6 +104,18 @@ impl Outbound {
         self.phase == Phase::Open && self.flags.0 & DECIDING.0 == Flags::READABLE.0
     }
 
+    /// Whether it is in the state in which nearly every request finds it: open, with input to be
+    /// read, nothing to be written or offered before, and nothing ended.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        const NEEDED: Flags = Flags::READABLE.with(Flags::WRITABLE);
+        const INDIFFERENT: Flags =
+            Flags::HEARD.with(Flags::OPENED).with(Flags::RUNNABLE).with(Flags::DIRTY);
+        self.phase == Phase::Open
+            && self.flags.0 & !INDIFFERENT.0 == NEEDED.0
+            && self.outbox.is_none()
+    }
+
     /// Whether input is wanted, and the reactor has room for it.
     #[inline]
     pub(crate) fn is_served(&self) -> bool {

@@ -39,7 +39,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             return false;
         }
         if answers == Answers::AtOnce {
-            self.desk.hub.stage.open(slot, &[]);
+            self.desk.hub.open_stage(slot, &[]);
         }
         let inbound = self.inbounds[slot as usize].as_mut().expect("whoever is called exists");
         let source = self.sources[slot as usize].as_ref().map(|source| source as &dyn Socket);
@@ -47,17 +47,16 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let is_ok = outcome.is_ok();
         self.judge(slot, outcome);
         if answers == Answers::AtOnce {
-            self.send_answers(slot);
+            self.send_staged(slot);
         }
         is_ok
     }
 
     /// Shows input to the handler of a connection: the bytes that were just read, or joined to
     /// those left before. Answers how many bytes it took of how many.
-    #[inline(always)] // on the way of every request
     pub(super) fn call_on_bytes(&mut self, slot: u32, fresh: usize) -> Option<(usize, usize)> {
         let read = &self.scratch[..fresh];
-        self.desk.hub.stage.open(slot, read);
+        self.desk.hub.open_stage(slot, read);
         let Inbound { handler, rest } =
             self.inbounds[slot as usize].as_mut().expect("whoever is read exists");
         let input = match rest {
@@ -72,15 +71,23 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             handler.on_bytes(cx, input)
         });
         let shown = input.len();
-        let outcome = outcome.and_then(|taken| {
-            let is_wrong = taken > shown;
-            if is_wrong { Err(Failure::Fault(Fault::new(TOOK_TOO_MUCH))) } else { Ok(taken) }
-        });
-        let taken = outcome.as_ref().ok().copied();
-        if outcome.is_err() {
-            self.judge(slot, outcome.map(drop));
-        }
-        Some((taken?, shown))
+        Some((self.judge_taken(slot, shown, outcome)?, shown))
+    }
+
+    /// How many bytes a handler took of those it was shown, unless it failed.
+    pub(super) fn judge_taken(
+        &mut self,
+        slot: u32,
+        shown: usize,
+        outcome: Outcome<usize>,
+    ) -> Option<usize> {
+        let failure = match outcome {
+            Ok(taken) if taken <= shown => return Some(taken),
+            Ok(_) => Failure::Fault(Fault::new(TOOK_TOO_MUCH)),
+            Err(failure) => failure,
+        };
+        self.judge_failure(slot, failure);
+        None
     }
 
     #[cold]
@@ -123,9 +130,12 @@ fn guard<M: 'static, R>(
 ) -> Outcome<R> {
     // The handler is dropped after a panic without being called again, and of the desk every
     // change is whole by itself; so nothing half-done is seen.
-    unwound(|| callback(handler, &mut Context::new(desk, source, slot)))
-        .map_err(Failure::Panic)?
-        .map_err(Failure::Fault)
+    told(unwound(|| callback(handler, &mut Context::new(desk, source, slot))))
+}
+
+/// What became of a callback that was guarded.
+pub(super) fn told<R>(unwound: Result<Result<R, Fault>, String>) -> Outcome<R> {
+    unwound.map_err(Failure::Panic)?.map_err(Failure::Fault)
 }
 
 /// Runs code that is not ours; a panic comes back as its message.

@@ -24,6 +24,7 @@ mod place;
 mod read;
 mod reap;
 mod shutdown;
+mod straight;
 #[cfg(test)]
 mod tests;
 mod write;

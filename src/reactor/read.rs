@@ -1,5 +1,7 @@
 //! Step 5, the one place that reads: bytes in, shown to handlers; ends; what is discarded.
 
+use std::io;
+
 use super::Reactor;
 use super::call::Answers;
 use crate::base::carry::Carry;
@@ -22,6 +24,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 continue;
             }
             row.flags.clear(Flags::RUNNABLE);
+            if row.is_plain() && self.desk.hub.budget.is_calm() {
+                self.read_straight(slot);
+                continue;
+            }
             match row.phase {
                 Phase::Open => self.read_within_budget(slot),
                 Phase::Lingering => self.discard(slot),
@@ -47,14 +53,18 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
-    /// Reads until nothing is there, nothing is wanted, or the turn is used up.
+    /// Offers what was left, and reads.
     fn read(&mut self, slot: u32) {
         let row = self.desk.hub.row(slot);
         if row.flags.has(Flags::OFFER_REST) && row.wants_input() {
             row.flags.clear(Flags::OFFER_REST);
-            self.offer_rest(slot);
+            self.offer(slot, 0);
         }
-        let mut budget = self.desk.hub.limits.read_budget_bytes;
+        self.read_up_to(slot, self.desk.hub.limits.read_budget_bytes);
+    }
+
+    /// Reads until nothing is there, nothing is wanted, or the turn is used up.
+    pub(super) fn read_up_to(&mut self, slot: u32, mut budget: usize) {
         loop {
             if !self.desk.hub.row(slot).may_read() {
                 return self.stop_reading(slot);
@@ -64,19 +74,25 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 return;
             }
             let most = budget.min(self.scratch.len());
-            match self.read_once(slot, most) {
-                Some(0) => {}
-                Some(count) => {
-                    self.offer(slot, count);
-                    budget -= count;
-                }
-                None => budget -= 1, // an end to interruptions, too
+            let Some(answer) = self.read_once(slot, most) else { return };
+            budget -= self.take_in(slot, most, answer);
+        }
+    }
+
+    /// Offers what a read brought, and answers how much of the turn that used up.
+    pub(super) fn take_in(&mut self, slot: u32, most: usize, answer: io::Result<usize>) -> usize {
+        match self.note_read(slot, most, answer) {
+            Some(0) => 0,
+            Some(count) => {
+                self.offer(slot, count);
+                count
             }
+            None => 1, // an end to interruptions, too
         }
     }
 
     /// There is nothing to read, or it is not wanted.
-    fn stop_reading(&mut self, slot: u32) {
+    pub(super) fn stop_reading(&mut self, slot: u32) {
         let row = self.desk.hub.row(slot);
         if !row.wants_input() {
             log::trace!("{}: parked", self.desk.hub.id(slot));
@@ -85,11 +101,15 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
-    /// One call of the system. What it answered is noted in the flags; bytes are in `scratch`.
-    #[inline(always)] // on the way of every request, from two places
-    fn read_once(&mut self, slot: u32, most: usize) -> Option<usize> {
+    /// One call of the system. Bytes are in `scratch` then.
+    fn read_once(&mut self, slot: u32, most: usize) -> Option<io::Result<usize>> {
         let source = self.sources[slot as usize].as_mut()?;
-        let answer = self.platform.read(source, &mut self.scratch[..most]);
+        Some(self.platform.read(source, &mut self.scratch[..most]))
+    }
+
+    /// Notes in the flags what a read answered.
+    fn note_read(&mut self, slot: u32, most: usize, answer: io::Result<usize>) -> Option<usize> {
+        let source = self.sources[slot as usize].as_ref()?;
         let hub = &mut self.desk.hub;
         let row = &mut hub.rows[slot as usize];
         match answer {
@@ -133,20 +153,24 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Shows the handler what was left and what was read, keeps what it does not take, and sends
     /// what it answers.
-    #[inline(always)] // on the way of every request
-    fn offer(&mut self, slot: u32, fresh: usize) {
-        match self.call_on_bytes(slot, fresh) {
+    pub(super) fn offer(&mut self, slot: u32, fresh: usize) {
+        let taken_of = self.call_on_bytes(slot, fresh);
+        self.keep_or_lose_rest(slot, taken_of, fresh);
+        self.send_staged(slot);
+    }
+
+    /// After a callback that took so much of so much, or failed.
+    pub(super) fn keep_or_lose_rest(
+        &mut self,
+        slot: u32,
+        taken_of: Option<(usize, usize)>,
+        fresh: usize,
+    ) {
+        match taken_of {
             Some((taken, shown)) if taken == shown && shown == fresh => {}
             Some((taken, _)) => self.keep_rest(slot, taken, fresh),
             None => self.lose_rest(slot, fresh),
         }
-        self.send_staged(slot);
-    }
-
-    /// Offers again what was left.
-    #[inline(never)]
-    pub(super) fn offer_rest(&mut self, slot: u32) {
-        self.offer(slot, 0);
     }
 
     /// The handler failed: what was left is lost with the connection.
@@ -235,7 +259,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 return;
             }
             let most = budget.min(self.scratch.len());
-            let count = self.read_once(slot, most);
+            let Some(answer) = self.read_once(slot, most) else { return };
+            let count = self.note_read(slot, most, answer);
             budget -= count.unwrap_or(1);
             let most = self.desk.hub.limits.linger_bytes;
             let row = self.desk.hub.row(slot);

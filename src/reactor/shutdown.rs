@@ -109,7 +109,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             }
             self.desk.hub.row(slot).flags.clear(Flags::OFFER_REST);
             let before = self.rest_len(slot);
-            self.offer_rest(slot);
+            self.offer(slot, 0);
             if self.rest_len(slot) == before {
                 break;
             }

@@ -13,7 +13,6 @@ use crate::sys::errors::StreamError;
 impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Sends what a callback has just written to its own peer, straight from where it lies. What
     /// the system does not take moves to the outbox.
-    #[inline(always)] // on the way of every request
     pub(super) fn send_staged(&mut self, slot: u32) {
         let hub = &mut self.desk.hub;
         if hub.stage.is_empty() {
@@ -34,6 +33,11 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             };
             sent = self.judge_write(slot, total, answer);
         }
+        self.end_stage(slot, total, sent);
+    }
+
+    /// Keeps what the system did not take of what was staged.
+    pub(super) fn end_stage(&mut self, slot: u32, total: usize, sent: usize) {
         let hub = &mut self.desk.hub;
         if sent == total {
             hub.stage.clear();
@@ -46,14 +50,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
-    /// As [`send_staged`](Reactor::send_staged), for callbacks that are not about input.
-    #[inline(never)]
-    pub(super) fn send_answers(&mut self, slot: u32) {
-        self.send_staged(slot);
-    }
-
     /// Notes what a write answered, and gives back how much was taken.
-    #[inline(always)] // on the way of every answer, from two places
     pub(super) fn judge_write(
         &mut self,
         slot: u32,

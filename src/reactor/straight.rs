@@ -1,0 +1,114 @@
+//! The straight path of step 5: one read, one callback, one write.
+//!
+//! Nearly every request comes in whole, to a connection on which nothing waits, and the system
+//! takes its answer whole. Such a one is served here with one look at each column. It adds nothing
+//! to what [`read`](super::read) and [`write`](super::write) do, and decides nothing: what is found
+//! to be otherwise goes on there, from where it stands.
+
+use std::io::{self, IoSlice};
+
+use super::Reactor;
+use super::call::{Outcome, told, unwound};
+use crate::handler::Context;
+use crate::hub::outbound::Flags;
+use crate::sys::Platform;
+
+impl<M: 'static, P: Platform> Reactor<M, P> {
+    /// The turn at reading of a connection that is plain (`Outbound::is_plain`).
+    #[inline(always)] // on the way of every request
+    pub(super) fn read_straight(&mut self, slot: u32) {
+        let index = slot as usize;
+        let budget = self.desk.hub.limits.read_budget_bytes;
+        let most = budget.min(self.scratch.len());
+        let Some(source) = &mut self.sources[index] else { return };
+        let count = match self.platform.read(source, &mut self.scratch[..most]) {
+            Ok(count) if 0 < count && count < most && self.platform.short_read_drains(source) => {
+                count
+            }
+            answer => return self.read_on(slot, most, answer),
+        };
+        let hub = &mut self.desk.hub;
+        let row = &mut hub.rows[index];
+        row.flags.clear(Flags::READABLE);
+        row.flags.set(Flags::HEARD);
+        row.last_activity = hub.now;
+        hub.counters.reads += 1;
+        hub.counters.read_bytes += count as u64;
+        log::trace!("{}: read {count}", hub.id(slot));
+
+        let read = &self.scratch[..count];
+        hub.stage.open(slot, true, read);
+        let inbound = self.inbounds[index].as_mut().expect("whoever is read exists");
+        debug_assert!(inbound.rest.is_none(), "the message clock would be running");
+        let mut cx = Context::new(&mut self.desk, Some(source), slot);
+        let taken = match unwound(|| inbound.handler.on_bytes(&mut cx, read)) {
+            Ok(Ok(taken)) => taken,
+            failed => return self.offered(slot, count, told(failed)),
+        };
+        if taken != count {
+            return self.offered(slot, count, Ok(taken));
+        }
+
+        let hub = &mut self.desk.hub;
+        let total = hub.stage.len();
+        if total > 0 {
+            let Some(bytes) = hub.stage.single(&self.scratch) else {
+                return self.answered(slot);
+            };
+            match self.platform.write(source, &[IoSlice::new(bytes)]) {
+                Ok(sent) if sent == total => {
+                    hub.counters.writes += 1;
+                    hub.counters.written_bytes += sent as u64;
+                    log::trace!("{}: write {sent}", hub.id(slot));
+                    hub.stage.clear();
+                }
+                answer => return self.wrote(slot, total, answer),
+            }
+        }
+        hub.stage.close();
+        const UNUSUAL: Flags = Flags::ABOVE_HIGH.with(Flags::HELD).with(Flags::PAUSED);
+        if hub.rows[index].flags.has(UNUSUAL) {
+            self.left_unusual(slot);
+        }
+    }
+
+    // Where it is left.
+
+    /// The read answered something else.
+    #[inline(never)]
+    fn read_on(&mut self, slot: u32, most: usize, answer: io::Result<usize>) {
+        let budget = self.desk.hub.limits.read_budget_bytes;
+        let used = self.take_in(slot, most, answer);
+        self.read_up_to(slot, budget - used);
+    }
+
+    /// The handler failed, or did not take all.
+    #[inline(never)]
+    fn offered(&mut self, slot: u32, fresh: usize, outcome: Outcome<usize>) {
+        let taken = self.judge_taken(slot, fresh, outcome);
+        self.keep_or_lose_rest(slot, taken.map(|taken| (taken, fresh)), fresh);
+        self.answered(slot);
+    }
+
+    /// What was written is in several pieces.
+    #[inline(never)]
+    fn answered(&mut self, slot: u32) {
+        self.send_staged(slot);
+        self.stop_reading(slot);
+    }
+
+    /// The system did not take all.
+    #[inline(never)]
+    fn wrote(&mut self, slot: u32, total: usize, answer: io::Result<usize>) {
+        let sent = self.judge_write(slot, total, answer);
+        self.end_stage(slot, total, sent);
+        self.stop_reading(slot);
+    }
+
+    /// All was taken, but the connection paused, or had written much.
+    #[inline(never)]
+    fn left_unusual(&mut self, slot: u32) {
+        self.end_stage(slot, 0, 0);
+        self.stop_reading(slot);
+    }
+}
