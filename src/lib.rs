@@ -185,6 +185,7 @@ pub mod sys;
 pub mod testing;
 
 pub use base::address::{Address, AddressError, NetAddr};
+pub use base::histogram::Histogram;
 pub use base::id::{ConnId, EndpointId};
 pub use base::rng::Rng;
 pub use base::time::Time;
@@ -195,6 +196,7 @@ pub use handler::{
 pub use hub::counters::{Counters, Report};
 pub use hub::groups::{Broadcast, Group, Receipt, Slow};
 pub use hub::limits::Limits;
+pub use hub::metrics::Metrics;
 pub use hub::reason::{CloseReason, Deadline, Fault, Gone};
 pub use reactor::{Placement, Reactor, Turn};
 pub use server::{BindError, Running, Server};

@@ -2,6 +2,8 @@
 
 pub(crate) mod address;
 pub(crate) mod carry;
+pub(crate) mod count;
+pub(crate) mod histogram;
 pub(crate) mod id;
 pub(crate) mod mailbox;
 pub(crate) mod outbox;

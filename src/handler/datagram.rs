@@ -121,8 +121,7 @@ impl<'a, M: 'static> DatagramContext<'a, M> {
     /// Has [`DatagramHandler::on_timer`] called with `tag` after this time, once; a timer of the
     /// same tag is moved. Answers false where [`Limits::timers`](crate::Limits::timers) are set.
     pub fn set_timer(&mut self, tag: u32, after: Duration) -> bool {
-        let deadline = self.desk.hub.now + after;
-        self.timers.set(tag, deadline, self.desk.hub.limits.timers)
+        self.desk.hub.set_in(self.timers, tag, after)
     }
 
     /// Takes a timer back; false where it was not set.

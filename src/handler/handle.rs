@@ -9,8 +9,10 @@ use std::time::Duration;
 use super::{Connect, Service, StreamHandler};
 use crate::base::id::{ConnId, EndpointId};
 use crate::base::mailbox::{self, Mailbox, Posted};
+use crate::hub::counters::Ledger;
 use crate::hub::groups::{Broadcast, Receipt};
 use crate::hub::limits::Limits;
+use crate::hub::metrics::Metrics;
 use crate::sys::Wake;
 
 /// Reaches the reactors of a server, or a single one, from any thread. Cloning is cheap.
@@ -38,6 +40,10 @@ struct Post<M: 'static> {
     waker: Arc<dyn Wake>,
     /// Connections open in this reactor.
     load: AtomicUsize,
+    /// What the reactor counts.
+    ledger: Arc<Ledger>,
+    /// Letters that the mailbox had no room for.
+    letters_refused: AtomicU64,
     /// The time left to finish, in milliseconds, once a shutdown was asked for. It has a place
     /// of its own, since it must arrive even where the mailbox is full.
     shutdown: AtomicU64,
@@ -100,6 +106,8 @@ impl<M: 'static> Handle<M> {
             mailbox: Mailbox::new(mailbox),
             waker,
             load: AtomicUsize::new(0),
+            ledger: Arc::default(),
+            letters_refused: AtomicU64::new(0),
             shutdown: AtomicU64::new(NO_SHUTDOWN),
         };
         let shared = Shared {
@@ -257,6 +265,23 @@ impl<M: 'static> Handle<M> {
         self.shared.posts[reactor].load.load(Ordering::Relaxed)
     }
 
+    /// How all reactors are doing together. It reads numbers that the reactors keep anyway: they
+    /// neither answer nor wait, and one that is stuck is still told of.
+    pub fn metrics(&self) -> Metrics {
+        let all = (0..self.reactor_count()).map(|reactor| self.metrics_of(reactor));
+        all.fold(Metrics::default(), Metrics::and)
+    }
+
+    /// How one reactor is doing.
+    ///
+    /// # Panics
+    /// There is none of that number.
+    pub fn metrics_of(&self, reactor: usize) -> Metrics {
+        let post = &self.shared.posts[reactor];
+        let letters_refused = post.letters_refused.load(Ordering::Relaxed);
+        Metrics::of(&post.ledger, self.load(reactor) as u64, letters_refused)
+    }
+
     fn post(&self, reactor: usize, letter: Letter<M>) -> Result<(), Refused<Letter<M>>> {
         let Some(post) = self.shared.posts.get(reactor) else {
             return Err(Refused::Closed(letter));
@@ -264,7 +289,10 @@ impl<M: 'static> Handle<M> {
         match post.mailbox.post(letter) {
             Ok(Posted::Wake) => post.waker.wake(),
             Ok(Posted::Quiet) => {}
-            Err(mailbox::Refused::Full(letter)) => return Err(Refused::Full(letter)),
+            Err(mailbox::Refused::Full(letter)) => {
+                post.letters_refused.fetch_add(1, Ordering::Relaxed);
+                return Err(Refused::Full(letter));
+            }
             Err(mailbox::Refused::Closed(letter)) => return Err(Refused::Closed(letter)),
         }
         Ok(())
@@ -274,6 +302,10 @@ impl<M: 'static> Handle<M> {
 
     pub(crate) fn next_endpoint(&self) -> EndpointId {
         EndpointId::new(self.shared.next_endpoint.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) fn ledger(&self, reactor: u32) -> Arc<Ledger> {
+        self.shared.posts[reactor as usize].ledger.clone()
     }
 
     pub(crate) fn wake(&self, reactor: usize) {

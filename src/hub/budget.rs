@@ -10,6 +10,8 @@ use crate::base::time::Time;
 
 pub(crate) struct Budget {
     used: usize,
+    /// The most that was ever used.
+    most: usize,
     max: usize,
     /// When a byte last left, or the limit was passed.
     progress: Time,
@@ -21,11 +23,15 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(max: usize) -> Budget {
-        Budget { used: 0, max, progress: Time::ZERO, permit: None, starved: VecDeque::new() }
+        Budget { used: 0, most: 0, max, progress: Time::ZERO, permit: None, starved: VecDeque::new() }
     }
 
     pub(crate) fn used(&self) -> usize {
         self.used
+    }
+
+    pub(crate) fn most(&self) -> usize {
+        self.most
     }
 
     #[inline]
@@ -43,6 +49,7 @@ impl Budget {
     pub(crate) fn add(&mut self, bytes: usize, now: Time) {
         let was_over = self.is_over();
         self.used += bytes;
+        self.most = self.most.max(self.used);
         if self.is_over() && !was_over {
             self.progress = now;
             log::debug!("{} bytes are buffered: reading one connection at a time", self.used);

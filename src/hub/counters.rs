@@ -1,50 +1,172 @@
 //! What a reactor counts as it goes.
+//!
+//! One table says it all: the name of a count, what it means, and how Prometheus calls it. The
+//! reactor's thread adds to a [`Ledger`], which any thread may look at: that costs it nothing more
+//! than numbers of its own would.
 
 use std::fmt;
 
-/// Counts since the reactor was made. They only grow.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-#[non_exhaustive]
-pub struct Counters {
+use super::reason::{CloseReason, Deadline};
+use crate::base::count::Count;
+use crate::base::histogram::Histograph;
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident => $metric:literal,)+) => {
+        /// Counts since the reactor was made. They only grow.
+        #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+        #[non_exhaustive]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        impl Counters {
+            /// The counts of several reactors together.
+            #[must_use]
+            pub fn and(self, other: Counters) -> Counters {
+                Counters { $($name: self.$name + other.$name,)+ }
+            }
+
+            /// Each count with the name that Prometheus knows it by, and what it means.
+            pub(super) fn rows(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+                [$(($metric, concat!($($doc),+), self.$name),)+].into_iter()
+            }
+        }
+
+        /// What a reactor measures while others look on.
+        #[derive(Default)]
+        pub(crate) struct Ledger {
+            $(pub(crate) $name: Count,)+
+            pub(crate) buffered_bytes: Count,
+            pub(crate) buffered_bytes_most: Count,
+            pub(crate) turn_time: Histograph,
+            pub(crate) timer_lag: Histograph,
+        }
+
+        impl Ledger {
+            pub(crate) fn counters(&self) -> Counters {
+                Counters { $($name: self.$name.get(),)+ }
+            }
+        }
+    };
+}
+
+// A doc is the help text as well; where the name has a label, as far as its colon.
+counters! {
     /// Turns of the loop.
-    pub turns: u64,
+    turns => "turns_total",
     /// Edges that the platform told of.
-    pub edges: u64,
+    edges => "edges_total",
     /// Connections taken from listeners of this reactor, those handed to others included.
-    pub accepted: u64,
-    /// Connections that a [`Service`](crate::Service) refused.
-    pub refused: u64,
+    accepted => "connections_accepted_total",
+    /// Connections refused: by a service.
+    refused => "connections_refused_total{by=\"service\"}",
     /// Times a listener had to rest for want of descriptors or memory.
-    pub accept_rests: u64,
+    accept_rests => "accept_rests_total",
+    /// Times a listener stopped at the limit on connections.
+    accept_holds => "accept_holds_total",
     /// Connections that were opened here, in either direction.
-    pub opened: u64,
+    opened => "connections_opened_total",
     /// Connections that have ended here, those never made included.
-    pub closed: u64,
+    closed => "connections_closed_total",
+    /// Connections that have ended, by reason: we closed, and everything was delivered.
+    closed_well => "connections_closed_by_reason_total{reason=\"closed\"}",
+    /// Connections that have ended, by reason: the handler, or a handle, aborted.
+    closed_aborted => "connections_closed_by_reason_total{reason=\"aborted\"}",
+    /// Connections that have ended, by reason: the handler or its decoder answered an error.
+    closed_fault => "connections_closed_by_reason_total{reason=\"fault\"}",
+    /// Connections that have ended, by reason: the handler panicked.
+    closed_panicked => "connections_closed_by_reason_total{reason=\"panicked\"}",
+    /// Connections that have ended, by reason: reset by the peer.
+    closed_reset => "connections_closed_by_reason_total{reason=\"reset\"}",
+    /// Connections that have ended, by reason: the system failed them.
+    closed_failed => "connections_closed_by_reason_total{reason=\"failed\"}",
+    /// Connections that have ended, by reason: they could not be made.
+    closed_connect_failed => "connections_closed_by_reason_total{reason=\"connect_failed\"}",
+    /// Connections that have ended, by reason: not made in time.
+    closed_connect => "connections_closed_by_reason_total{reason=\"connect\"}",
+    /// Connections that have ended, by reason: no first byte came.
+    closed_first_byte => "connections_closed_by_reason_total{reason=\"first_byte\"}",
+    /// Connections that have ended, by reason: idle.
+    closed_idle => "connections_closed_by_reason_total{reason=\"idle\"}",
+    /// Connections that have ended, by reason: a message had no end.
+    closed_message => "connections_closed_by_reason_total{reason=\"message\"}",
+    /// Connections that have ended, by reason: the peer did not read.
+    closed_write_progress => "connections_closed_by_reason_total{reason=\"write_progress\"}",
+    /// Connections that have ended, by reason: what was queued at the close was not taken.
+    closed_flush => "connections_closed_by_reason_total{reason=\"flush\"}",
+    /// Connections that have ended, by reason: a deadline of the handler's own.
+    closed_expect => "connections_closed_by_reason_total{reason=\"expect\"}",
+    /// Connections that have ended, by reason: too much output for a slow reader.
+    closed_output_limit => "connections_closed_by_reason_total{reason=\"output_limit\"}",
+    /// Connections that have ended, by reason: too much input without an end.
+    closed_input_limit => "connections_closed_by_reason_total{reason=\"input_limit\"}",
+    /// Connections that have ended, by reason: they held most when too much was buffered.
+    closed_overload => "connections_closed_by_reason_total{reason=\"overload\"}",
+    /// Connections that have ended, by reason: a shutdown ran out of time.
+    closed_shutdown => "connections_closed_by_reason_total{reason=\"shutdown\"}",
     /// Reads that brought bytes.
-    pub reads: u64,
+    reads => "reads_total",
     /// Bytes read.
-    pub read_bytes: u64,
+    read_bytes => "read_bytes_total",
     /// Writes that took bytes.
-    pub writes: u64,
+    writes => "writes_total",
     /// Bytes that the system took.
-    pub written_bytes: u64,
+    written_bytes => "written_bytes_total",
+    /// Writes of which the system took a part only.
+    short_writes => "short_writes_total",
     /// Reads and writes that answered `WouldBlock`.
-    pub would_block: u64,
+    would_block => "would_block_total",
+    /// Timers that were set or moved.
+    timers_set => "timers_set_total",
+    /// Timers that have fired.
+    timers_fired => "timers_fired_total",
+    /// Timers that were one more than a connection or an endpoint may have.
+    timers_refused => "timers_refused_total",
+    /// Letters from other threads that were worked off.
+    letters => "letters_total",
     /// Datagrams received and shown to a handler.
-    pub datagrams_in: u64,
+    datagrams_in => "datagrams_in_total",
     /// Datagrams that the system took.
-    pub datagrams_out: u64,
+    datagrams_out => "datagrams_out_total",
     /// Datagrams received and not shown to a handler: truncated, or from ourselves.
-    pub datagrams_dropped: u64,
+    datagrams_dropped => "datagrams_dropped_total",
     /// Datagrams that the system lost for want of room in a socket's receive buffer, where it
     /// tells (Linux: SO_RXQ_OVFL, which comes with the next datagram).
-    pub datagrams_overflowed: u64,
+    datagrams_overflowed => "datagrams_overflowed_total",
     /// Datagrams that were not sent: the queue was full, or the system refused them.
-    pub datagrams_unsent: u64,
+    datagrams_unsent => "datagrams_unsent_total",
     /// Errors told by a receive, which come of what was sent before (ICMP).
-    pub datagram_errors: u64,
+    datagram_errors => "datagram_errors_total",
     /// Handlers and services that panicked.
-    pub panics: u64,
+    panics => "panics_total",
+}
+
+impl Ledger {
+    /// A connection has ended.
+    pub(crate) fn count_end(&self, reason: &CloseReason) {
+        self.closed.add(1);
+        let by_reason = match reason {
+            CloseReason::Closed => &self.closed_well,
+            CloseReason::Aborted => &self.closed_aborted,
+            CloseReason::Fault(_) => &self.closed_fault,
+            CloseReason::Panicked => &self.closed_panicked,
+            CloseReason::Reset => &self.closed_reset,
+            CloseReason::Failed(_) => &self.closed_failed,
+            CloseReason::ConnectFailed(_) => &self.closed_connect_failed,
+            CloseReason::TimedOut(Deadline::Connect) => &self.closed_connect,
+            CloseReason::TimedOut(Deadline::FirstByte) => &self.closed_first_byte,
+            CloseReason::TimedOut(Deadline::Idle) => &self.closed_idle,
+            CloseReason::TimedOut(Deadline::Message) => &self.closed_message,
+            CloseReason::TimedOut(Deadline::WriteProgress) => &self.closed_write_progress,
+            CloseReason::TimedOut(Deadline::Flush) => &self.closed_flush,
+            CloseReason::TimedOut(Deadline::Expect) => &self.closed_expect,
+            CloseReason::OutputLimit => &self.closed_output_limit,
+            CloseReason::InputLimit => &self.closed_input_limit,
+            CloseReason::Overload => &self.closed_overload,
+            CloseReason::Shutdown => &self.closed_shutdown,
+        };
+        by_reason.add(1);
+    }
 }
 
 /// How a shutdown went, or, while there was none, how connections have ended so far.

@@ -13,6 +13,7 @@ pub(crate) mod budget;
 pub(crate) mod counters;
 pub(crate) mod groups;
 pub(crate) mod limits;
+pub(crate) mod metrics;
 pub(crate) mod outbound;
 pub(crate) mod phase;
 pub(crate) mod reason;
@@ -23,9 +24,9 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use self::agenda::Agenda;
+use self::agenda::{Agenda, Timers};
 use self::budget::Budget;
-use self::counters::Counters;
+use self::counters::Ledger;
 use self::groups::Groups;
 use self::limits::Limits;
 use self::outbound::{Backlog, Flags, Outbound};
@@ -50,7 +51,8 @@ pub(crate) struct Hub {
     pub(crate) budget: Budget,
     pub(crate) agenda: Agenda,
     pub(crate) groups: Groups,
-    pub(crate) counters: Counters,
+    /// Others may look at it.
+    pub(crate) counters: Arc<Ledger>,
 
     /// Connections to be read. All lists below hold places in `rows`, each at most once, which
     /// a flag of the row tells.
@@ -68,7 +70,7 @@ pub(crate) struct Hub {
 pub(crate) struct NotTaken;
 
 impl Hub {
-    pub(crate) fn new(reactor: u32, limits: Limits) -> Hub {
+    pub(crate) fn new(reactor: u32, limits: Limits, counters: Arc<Ledger>) -> Hub {
         Hub {
             now: Time::ZERO,
             reactor,
@@ -78,7 +80,7 @@ impl Hub {
             budget: Budget::new(limits.buffered_bytes),
             agenda: Agenda::default(),
             groups: Groups::default(),
-            counters: Counters::default(),
+            counters,
             runnable: Vec::new(),
             dirty: Vec::new(),
             drained: Vec::new(),
@@ -474,10 +476,24 @@ impl Hub {
         let deadline = self.now + after;
         let most = self.limits.timers;
         let row = &mut self.rows[slot as usize];
-        let is_set = row.phase <= Phase::Open && row.extras().timers.set(tag, deadline, most);
+        if row.phase > Phase::Open {
+            return false;
+        }
+        let is_set = row.extras().timers.set(tag, deadline, most);
         if is_set {
             self.agenda.by(slot, deadline);
         }
+        self.count_timer(is_set)
+    }
+
+    /// As [`set_timer`](Hub::set_timer), for an endpoint, whose timers are kept elsewhere.
+    pub(crate) fn set_in(&self, timers: &mut Timers, tag: u32, after: Duration) -> bool {
+        self.count_timer(timers.set(tag, self.now + after, self.limits.timers))
+    }
+
+    fn count_timer(&self, is_set: bool) -> bool {
+        let counters = &self.counters;
+        if is_set { counters.timers_set.add(1) } else { counters.timers_refused.add(1) }
         is_set
     }
 

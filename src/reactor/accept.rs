@@ -49,6 +49,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     fn accept_one(&mut self, slot: u32) -> bool {
         let hub = &mut self.desk.hub;
         if self.desk.handle.is_full(&hub.limits) && self.desk.handle.hold_accept(&hub.limits) {
+            hub.counters.accept_holds.add(1);
             self.rest(slot, Time::MAX);
             return false;
         }
@@ -59,7 +60,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         match self.platform.accept(listener) {
             Ok((stream, peer)) => {
                 listening.rests_until = None;
-                hub.counters.accepted += 1;
+                hub.counters.accepted.add(1);
                 let spread = listening.spread;
                 self.place(Arrival { stream, peer, endpoint: id }, spread);
                 true
@@ -75,6 +76,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                     if listening.rests_until.is_none() {
                         log::warn!("{id}: cannot accept, will try again: {error}");
                     }
+                    hub.counters.accept_rests.add(1);
                     self.rest(slot, until);
                     false
                 }
@@ -89,7 +91,6 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Has a listener wait, for a moment or for a connection to close.
     fn rest(&mut self, slot: u32, until: Time) {
-        self.desk.hub.counters.accept_rests += 1;
         if let Kind::Listener(listening) = &mut self.endpoints[slot as usize].kind {
             listening.rests_until = Some(until);
         }
@@ -232,11 +233,11 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         match unwound(|| listening.service.accept(peer)) {
             Ok(Some(handler)) => Some(handler),
             Ok(None) => {
-                self.desk.hub.counters.refused += 1;
+                self.desk.hub.counters.refused.add(1);
                 None
             }
             Err(message) => {
-                self.desk.hub.counters.panics += 1;
+                self.desk.hub.counters.panics.add(1);
                 log::error!("{id}: the service panicked, a client is refused: {message}");
                 None
             }
@@ -252,7 +253,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// A connection is made and watched: its handler's life begins.
     pub(super) fn open(&mut self, slot: u32) {
         let hub = &mut self.desk.hub;
-        hub.counters.opened += 1;
+        hub.counters.opened.add(1);
         let row = &mut hub.rows[slot as usize];
         row.flags.set(Flags::OPENED.with(Flags::WRITABLE));
         let next = super::due::next_deadline(row, &hub.limits);

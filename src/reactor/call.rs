@@ -100,7 +100,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             }
             Failure::Panic(message) => {
                 let id = hub.id(slot);
-                hub.counters.panics += 1;
+                hub.counters.panics.add(1);
                 hub.row(slot).flags.set(Flags::SILENCED);
                 let endpoint = hub.row(slot).endpoint;
                 hub.abort(slot, CloseReason::Panicked);

@@ -11,7 +11,7 @@ use super::endpoint::{Endpoint, Kind};
 use crate::base::address::NetAddr;
 use crate::base::id::EndpointId;
 use crate::handler::{DatagramContext, DatagramHandler, Request};
-use crate::hub::counters::Counters;
+use crate::hub::counters::Ledger;
 use crate::sys::errors::DatagramError;
 use crate::sys::{Arrived, Platform, ReceiveBatch, SendQueue};
 
@@ -60,7 +60,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 // What an earlier send came to: it says nothing about this socket.
                 DatagramError::Drop => {
                     log::trace!("{id}: told of an error: {error}");
-                    self.desk.hub.counters.datagram_errors += 1;
+                    self.desk.hub.counters.datagram_errors.add(1);
                     true
                 }
                 DatagramError::Broken => {
@@ -82,7 +82,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             return;
         };
         let id = *id;
-        self.desk.hub.counters.datagrams_overflowed += batch.overflowed();
+        self.desk.hub.counters.datagrams_overflowed.add(batch.overflowed());
         let mut is_taken = true;
         for (arrived, bytes) in batch.iter() {
             let Arrived { received, to, segment_bytes } = arrived;
@@ -90,26 +90,26 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             // What claims to come from ourselves would be answered for ever.
             if received.truncated || is_own(from, *to, &socketed.local) {
                 log::trace!("{id}: dropped a datagram of {} from {from}", received.len);
-                self.desk.hub.counters.datagrams_dropped += 1;
+                self.desk.hub.counters.datagrams_dropped.add(1);
                 continue;
             }
             let (first, mut rest) = bytes.split_at((*segment_bytes).min(bytes.len()));
             let mut payload = first;
             loop {
                 log::trace!("{id}: received {} from {from}", payload.len());
-                self.desk.hub.counters.datagrams_in += 1;
+                self.desk.hub.counters.datagrams_in.add(1);
                 let request = Some(Request { from, to: *to, len: payload.len() });
                 let Socketed { handler, queue, .. } = socketed;
                 let mut cx = DatagramContext::new(&mut self.desk, timers, queue, id, request);
                 if let Err(message) = unwound(|| handler.on_datagram(&mut cx, from, payload)) {
-                    self.desk.hub.counters.panics += 1;
+                    self.desk.hub.counters.panics.add(1);
                     log::error!("{id}: the datagram handler panicked: {message}");
                 }
                 // A batch must not fill the queue by itself.
                 let is_much =
                     socketed.queue.len_bytes() > socketed.queue.max_bytes() / STAGED_SHARE;
                 if is_much && is_taken {
-                    is_taken = send(&mut self.platform, socketed, &mut self.desk.hub.counters, id);
+                    is_taken = send(&mut self.platform, socketed, &self.desk.hub.counters, id);
                 }
                 if rest.is_empty() {
                     break;
@@ -118,7 +118,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             }
         }
         if is_taken {
-            send(&mut self.platform, socketed, &mut self.desk.hub.counters, id);
+            send(&mut self.platform, socketed, &self.desk.hub.counters, id);
         }
         self.note_endpoint_deadline(slot);
     }
@@ -139,7 +139,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let mut cx = DatagramContext::new(&mut self.desk, timers, queue, *id, None);
         if let Err(message) = unwound(|| callback(&mut **handler, &mut cx)) {
             let id = *id;
-            self.desk.hub.counters.panics += 1;
+            self.desk.hub.counters.panics.add(1);
             log::error!("{id}: the datagram handler panicked: {message}");
         }
         self.note_endpoint_deadline(slot);
@@ -150,7 +150,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         if let Some(Endpoint { id, kind: Kind::Datagram(socketed), .. }) =
             self.endpoints.get_mut(slot as usize)
         {
-            send(&mut self.platform, socketed, &mut self.desk.hub.counters, *id);
+            send(&mut self.platform, socketed, &self.desk.hub.counters, *id);
         }
     }
 }
@@ -159,20 +159,20 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 fn send<M, P: Platform>(
     platform: &mut P,
     socketed: &mut Socketed<M, P>,
-    counters: &mut Counters,
+    counters: &Ledger,
     id: EndpointId,
 ) -> bool {
     let Socketed { socket, queue, .. } = socketed;
-    counters.datagrams_unsent += queue.take_dropped();
+    counters.datagrams_unsent.add(queue.take_dropped());
     while !queue.is_empty() {
         match platform.send_queued(socket, queue) {
-            Ok(count) => counters.datagrams_out += count as u64,
+            Ok(count) => counters.datagrams_out.add(count as u64),
             Err(error) => match DatagramError::of(&error) {
                 DatagramError::WouldBlock => return false,
                 DatagramError::Interrupted => {}
                 DatagramError::Drop | DatagramError::Broken => {
                     log::trace!("{id}: a datagram was not sent: {error}");
-                    counters.datagrams_unsent += 1;
+                    counters.datagrams_unsent.add(1);
                     queue.discard(1);
                 }
             },

@@ -16,6 +16,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     pub(super) fn fire_due(&mut self) {
         let mut due = std::mem::take(&mut self.due);
         let now = self.desk.hub.now;
+        self.note_lag();
         self.desk.hub.agenda.collect(now, &mut due);
         for slot in due.drain(..) {
             if self.desk.hub.rows.contains(slot as usize) {
@@ -28,6 +29,16 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
         self.due = due;
         self.relieve_overload();
+    }
+
+    /// Notes how late it is, where something is due.
+    fn note_lag(&self) {
+        let hub = &self.desk.hub;
+        for due in [hub.agenda.next(), self.endpoint_agenda.next()].into_iter().flatten() {
+            if due <= hub.now {
+                hub.counters.timer_lag.add(hub.now - due);
+            }
+        }
     }
 
     fn fire(&mut self, slot: u32) {
@@ -67,6 +78,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             }
             let due = row.extras.as_mut().and_then(|extras| extras.timers.pop_due(now));
             let Some(tag) = due else { return };
+            self.desk.hub.counters.timers_fired.add(1);
             self.call(slot, Answers::Later, |handler, cx| handler.on_timer(cx, tag));
         }
     }

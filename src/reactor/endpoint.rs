@@ -115,7 +115,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         // Its handler is dropped there, which is code that is not ours.
         let platform = &mut self.platform;
         if let Err(message) = unwound(|| endpoint.close(platform)) {
-            self.desk.hub.counters.panics += 1;
+            self.desk.hub.counters.panics.add(1);
             log::error!("{id}: the handler panicked while it was dropped: {message}");
         }
         true
@@ -184,6 +184,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         for _ in 0..due_count {
             let Some(endpoint) = self.endpoints.get_mut(slot as usize) else { return };
             let Some(tag) = endpoint.timers.pop_due(now) else { break };
+            self.desk.hub.counters.timers_fired.add(1);
             match endpoint.kind {
                 Kind::Listener(_) => self.call_service(slot, |it, cx| it.on_timer(cx, tag)),
                 Kind::Datagram(_) => self.call_datagram(slot, |it, cx| it.on_timer(cx, tag)),
@@ -216,7 +217,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let called = unwound(|| callback(&mut *listening.service, &mut cx));
         if let Err(message) = called {
             let id = *id;
-            self.desk.hub.counters.panics += 1;
+            self.desk.hub.counters.panics.add(1);
             log::error!("{id}: the service panicked: {message}");
         }
         self.note_endpoint_deadline(slot);

@@ -168,7 +168,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// What has been counted so far.
     pub fn counters(&self) -> Counters {
-        self.desk.hub.counters
+        self.desk.hub.counters.counters()
     }
 
     /// Connections in whatever phase.

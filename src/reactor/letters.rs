@@ -55,6 +55,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
         let mut letters = std::mem::take(&mut self.letters);
         self.desk.handle.collect(self.desk.hub.reactor, &mut letters);
+        self.desk.hub.counters.letters.add(letters.len() as u64);
         for letter in letters.drain(..) {
             self.deliver(letter);
         }

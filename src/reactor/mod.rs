@@ -43,6 +43,7 @@ pub(crate) use self::place::{Neighbours, Spread};
 use self::shutdown::Stage as ShutdownStage;
 use crate::base::address::NetAddr;
 use crate::base::carry::Carry;
+use crate::base::time::Time;
 use crate::handler::handle::Letter;
 use crate::handler::{Desk, Handle, StreamHandler};
 use crate::hub::agenda::Agenda;
@@ -186,7 +187,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         index: u32,
         neighbours: Option<Neighbours<P::Stream>>,
     ) -> io::Result<Reactor<M, P>> {
-        let mut hub = Hub::new(index, limits.checked()?);
+        let mut hub = Hub::new(index, limits.checked()?, handle.ledger(index));
         hub.now = platform.now();
         Ok(Reactor {
             platform,
@@ -218,8 +219,14 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// The system's call to wait failed, which it does only when something is badly wrong.
     pub fn run(&mut self) -> io::Result<Report> {
         self.restart();
-        while !self.turn(None)?.is_stopped {}
-        Ok(self.report)
+        let mut now = self.platform.now();
+        loop {
+            let (turn, ended) = self.turn_from(now, None)?;
+            if turn.is_stopped {
+                return Ok(self.report);
+            }
+            now = ended;
+        }
     }
 
     /// One turn of the loop: waits until there is something to do, but not longer than `wait`
@@ -228,7 +235,13 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// # Errors
     /// As for [`run`](Reactor::run).
     pub fn turn(&mut self, wait: Option<Duration>) -> io::Result<Turn> {
-        let patience = self.patience(wait); //                     zero while a list is not empty
+        let now = self.platform.now(); // the last turn may be long ago
+        self.turn_from(now, wait).map(|(turn, _)| turn)
+    }
+
+    /// A turn that begins now. Answers also when it ended, so that the next one need not ask.
+    fn turn_from(&mut self, now: Time, wait: Option<Duration>) -> io::Result<(Turn, Time)> {
+        let patience = self.patience(now, wait); //                zero while a list is not empty
         self.platform.wait(patience, &mut self.edges)?; //     1   sleep: an edge, a deadline, a letter
         self.desk.hub.now = self.platform.now(); //            2   the moment of this turn
         let edges = self.note_edges(); //                      3   edges become flags
@@ -242,13 +255,19 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.reap(); //                                        10  ended connections → on_close
         self.note_stopped();
         self.check_in_debug();
-        Ok(self.summary(edges))
+        let ended = self.platform.now();
+        self.note_turn(ended);
+        Ok((self.summary(edges), ended))
     }
 
     /// How long the reactor would sleep: zero while there is something to do at once, and `None`
     /// where only an edge or a letter could wake it. For loops that wait by other means than
     /// [`turn`](Reactor::turn).
     pub fn next_deadline(&self) -> Option<Duration> {
+        self.wait_from(self.platform.now())
+    }
+
+    fn wait_from(&self, now: Time) -> Option<Duration> {
         if self.has_work() {
             return Some(Duration::ZERO);
         }
@@ -257,11 +276,11 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let deadlines =
             [hub.agenda.next(), self.endpoint_agenda.next(), overload, self.shutdown.deadline()];
         let next = deadlines.into_iter().flatten().min()?;
-        Some(next.since(self.platform.now()))
+        Some(next.since(now))
     }
 
-    fn patience(&self, wait: Option<Duration>) -> Option<Duration> {
-        match (wait, self.next_deadline()) {
+    fn patience(&self, now: Time, wait: Option<Duration>) -> Option<Duration> {
+        match (wait, self.wait_from(now)) {
             (Some(wait), Some(next)) => Some(wait.min(next)),
             (wait, next) => wait.or(next),
         }
@@ -278,7 +297,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     fn note_edges(&mut self) -> usize {
         let mut edges = std::mem::take(&mut self.edges);
         let count = edges.len();
-        self.desk.hub.counters.edges += count as u64;
+        self.desk.hub.counters.edges.add(count as u64);
         for edge in edges.drain(..) {
             log::trace!("edge {:?}: {:?}", edge.token, edge.ready);
             match edge.token {
@@ -331,8 +350,15 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
+    fn note_turn(&self, ended: Time) {
+        let hub = &self.desk.hub;
+        hub.counters.turns.add(1);
+        hub.counters.turn_time.add(ended - hub.now);
+        hub.counters.buffered_bytes.set(hub.budget.used() as u64);
+        hub.counters.buffered_bytes_most.set(hub.budget.most() as u64);
+    }
+
     fn summary(&mut self, edges: usize) -> Turn {
-        self.desk.hub.counters.turns += 1;
         Turn { edges, has_work: self.has_work(), is_stopped: self.shutdown.is_stopped() }
     }
 

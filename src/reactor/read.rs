@@ -122,8 +122,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             Ok(count) => {
                 row.flags.set(Flags::HEARD);
                 row.last_activity = hub.now;
-                hub.counters.reads += 1;
-                hub.counters.read_bytes += count as u64;
+                hub.counters.reads.add(1);
+                hub.counters.read_bytes.add(count as u64);
                 // A short read leaves nothing behind where the platform says so, unless an edge
                 // told of something that a read stops at.
                 if count < most
@@ -140,7 +140,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                     StreamError::Interrupted => {}
                     StreamError::WouldBlock => {
                         row.flags.clear(Flags::READABLE.with(Flags::READ_TO_THE_END));
-                        hub.counters.would_block += 1;
+                        hub.counters.would_block.add(1);
                         log::trace!("{}: read would block", hub.id(slot));
                     }
                     StreamError::Reset => hub.end(slot, CloseReason::Reset),

@@ -44,7 +44,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Drops what is of somebody else's making. Even that may panic, without consequence.
     pub(super) fn let_go<T>(&mut self, what: &str, foreign: T) {
         if let Err(message) = unwound(|| drop(foreign)) {
-            self.desk.hub.counters.panics += 1;
+            self.desk.hub.counters.panics.add(1);
             log::error!("{what} panicked while it was dropped: {message}");
         }
     }

@@ -137,7 +137,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Counts an end for the report, where there is one to be made.
     pub(super) fn count_end(&mut self, slot: u32, reason: &CloseReason) {
-        self.desk.hub.counters.closed += 1;
+        self.desk.hub.counters.count_end(reason);
         if self.shutdown.is_running() {
             return;
         }

@@ -32,8 +32,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         row.flags.clear(Flags::READABLE);
         row.flags.set(Flags::HEARD);
         row.last_activity = hub.now;
-        hub.counters.reads += 1;
-        hub.counters.read_bytes += count as u64;
+        hub.counters.reads.add(1);
+        hub.counters.read_bytes.add(count as u64);
         log::trace!("{}: read {count}", hub.id(slot));
 
         let read = &self.scratch[..count];
@@ -57,8 +57,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             };
             match self.platform.write(source, &[IoSlice::new(bytes)]) {
                 Ok(sent) if sent == total => {
-                    hub.counters.writes += 1;
-                    hub.counters.written_bytes += sent as u64;
+                    hub.counters.writes.add(1);
+                    hub.counters.written_bytes.add(sent as u64);
                     log::trace!("{}: write {sent}", hub.id(slot));
                     hub.stage.clear();
                 }

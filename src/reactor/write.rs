@@ -66,9 +66,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             }
             Ok(sent) => {
                 hub.rows[slot as usize].last_activity = hub.now;
-                hub.counters.writes += 1;
-                hub.counters.written_bytes += sent as u64;
+                hub.counters.writes.add(1);
+                hub.counters.written_bytes.add(sent as u64);
                 if sent < wanted {
+                    hub.counters.short_writes.add(1);
                     log::trace!("{}: short write, {sent} of {wanted}", hub.id(slot));
                 } else {
                     log::trace!("{}: write {sent}", hub.id(slot));
@@ -80,7 +81,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                     StreamError::Interrupted => hub.mark_dirty(slot),
                     StreamError::WouldBlock => {
                         hub.row(slot).flags.clear(Flags::WRITABLE);
-                        hub.counters.would_block += 1;
+                        hub.counters.would_block.add(1);
                         log::trace!("{}: blocked, {wanted} bytes wait", hub.id(slot));
                     }
                     StreamError::Reset => hub.end(slot, CloseReason::Reset),

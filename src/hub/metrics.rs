@@ -1,0 +1,219 @@
+//! What may be known of reactors at work, from any thread, and as Prometheus reads it.
+
+use std::fmt::{self, Write};
+
+use super::counters::{Counters, Ledger};
+use crate::base::histogram::Histogram;
+
+/// How reactors are doing: what they have counted, and how they stand now. From
+/// [`Handle::metrics`](crate::Handle::metrics).
+///
+/// Each number is exact, but they are not all of the same moment: a reactor goes on while they
+/// are collected.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// What was counted since the reactors were made.
+    pub counters: Counters,
+    /// Letters that a full mailbox did not take.
+    pub letters_refused: u64,
+    /// Connections now, in whatever phase.
+    pub connections: u64,
+    /// Bytes that outboxes and unfinished messages hold, as of the last turn.
+    pub buffered_bytes: u64,
+    /// The most that they held at any time; of several reactors, the sum of what each held at
+    /// the most.
+    pub buffered_bytes_most: u64,
+    /// How long turns took, waiting not included: while one lasts, nobody else is served.
+    pub turn_time: Histogram,
+    /// How late timers and deadlines were worked off.
+    pub timer_lag: Histogram,
+}
+
+impl Metrics {
+    pub(crate) fn of(ledger: &Ledger, connections: u64, letters_refused: u64) -> Metrics {
+        Metrics {
+            counters: ledger.counters(),
+            letters_refused,
+            connections,
+            buffered_bytes: ledger.buffered_bytes.get(),
+            buffered_bytes_most: ledger.buffered_bytes_most.get(),
+            turn_time: ledger.turn_time.look(),
+            timer_lag: ledger.timer_lag.look(),
+        }
+    }
+
+    /// Those of several reactors or servers together.
+    #[must_use]
+    pub fn and(self, other: Metrics) -> Metrics {
+        Metrics {
+            counters: self.counters.and(other.counters),
+            letters_refused: self.letters_refused + other.letters_refused,
+            connections: self.connections + other.connections,
+            buffered_bytes: self.buffered_bytes + other.buffered_bytes,
+            buffered_bytes_most: self.buffered_bytes_most + other.buffered_bytes_most,
+            turn_time: self.turn_time.and(other.turn_time),
+            timer_lag: self.timer_lag.and(other.timer_lag),
+        }
+    }
+
+    /// As text for Prometheus (its exposition format, version 0.0.4), every name starting with
+    /// `tidemill_`. To be served as `text/plain; version=0.0.4`.
+    ///
+    /// ```
+    /// let reactor: tidemill::Reactor = tidemill::Reactor::new()?;
+    /// let text = reactor.handle().metrics().to_prometheus();
+    /// assert!(text.contains("\n# TYPE tidemill_turns_total counter\ntidemill_turns_total 0\n"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn to_prometheus(&self) -> String {
+        let mut text = String::new();
+        self.expose(&mut text).expect("a string takes everything");
+        text
+    }
+
+    fn expose(&self, out: &mut String) -> fmt::Result {
+        let mut family = "";
+        // Families of several rows must stand together.
+        let mut rows: Vec<_> = self.counters.rows().collect();
+        rows.sort_by_key(|(metric, ..)| name(metric));
+        for (metric, doc, value) in rows {
+            if name(metric) != family {
+                family = name(metric);
+                let help = if family == metric { doc } else { up_to_colon(doc) };
+                head(out, family, help, "counter")?;
+            }
+            writeln!(out, "tidemill_{metric} {value}")?;
+        }
+        let letters_refused = "Letters that a full mailbox did not take.";
+        head(out, "letters_refused_total", letters_refused, "counter")?;
+        writeln!(out, "tidemill_letters_refused_total {}", self.letters_refused)?;
+        let gauges = [
+            ("connections", "Connections now.", self.connections),
+            ("buffered_bytes", "Bytes in outboxes and unfinished messages.", self.buffered_bytes),
+            ("buffered_bytes_most", "The most of these at any time.", self.buffered_bytes_most),
+        ];
+        for (name, help, value) in gauges {
+            head(out, name, help, "gauge")?;
+            writeln!(out, "tidemill_{name} {value}")?;
+        }
+        histogram(out, "turn_seconds", "How long turns took.", &self.turn_time)?;
+        histogram(out, "timer_lag_seconds", "How late timers were worked off.", &self.timer_lag)
+    }
+}
+
+/// The name of a metric without its labels.
+fn name(metric: &'static str) -> &'static str {
+    metric.split('{').next().unwrap_or(metric)
+}
+
+fn up_to_colon(doc: &str) -> &str {
+    doc.split(':').next().unwrap_or(doc)
+}
+
+fn head(out: &mut String, name: &str, help: &str, kind: &str) -> fmt::Result {
+    writeln!(out, "# HELP tidemill_{name} {}", help.trim())?;
+    writeln!(out, "# TYPE tidemill_{name} {kind}")
+}
+
+fn histogram(out: &mut String, name: &str, help: &str, of: &Histogram) -> fmt::Result {
+    head(out, name, help, "histogram")?;
+    let (mut total, last) = (0, of.buckets().count() - 1);
+    for (index, (bound, count)) in of.buckets().enumerate() {
+        total += count;
+        if index == last {
+            writeln!(out, "tidemill_{name}_bucket{{le=\"+Inf\"}} {total}")?;
+        } else {
+            let bound = bound.as_secs_f64();
+            writeln!(out, "tidemill_{name}_bucket{{le=\"{bound}\"}} {total}")?;
+        }
+    }
+    writeln!(out, "tidemill_{name}_sum {}", of.sum().as_secs_f64())?;
+    writeln!(out, "tidemill_{name}_count {total}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::hub::reason::{CloseReason, Deadline};
+
+    /// What the format asks for: a family's head comes once, before its samples, which stand
+    /// together; names and values are of their grammar.
+    #[test]
+    fn the_text_is_what_prometheus_reads() {
+        let ledger = Ledger::default();
+        ledger.turns.add(3);
+        ledger.count_end(&CloseReason::TimedOut(Deadline::Idle));
+        ledger.turn_time.add(Duration::from_millis(1));
+        ledger.turn_time.add(Duration::from_secs(1000));
+        let text = Metrics::of(&ledger, 7, 0).to_prometheus();
+        assert!(text.ends_with('\n'));
+        let (mut families, mut family) = (BTreeSet::new(), "");
+        for line in text.lines() {
+            if let Some(help) = line.strip_prefix("# HELP ") {
+                family = help.split(' ').next().unwrap();
+                assert!(families.insert(family), "{family} twice");
+            } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+                assert_eq!(kind.split(' ').next().unwrap(), family);
+            } else {
+                let (metric, value) = line.rsplit_once(' ').unwrap();
+                let name = metric.split('{').next().unwrap();
+                assert!(name.starts_with(family), "{line}, in {family}");
+                assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'));
+                assert!(value.parse::<f64>().is_ok(), "{line}");
+            }
+        }
+        for line in [
+            "tidemill_turns_total 3",
+            "tidemill_connections 7",
+            "tidemill_connections_closed_total 1",
+            "tidemill_connections_closed_by_reason_total{reason=\"idle\"} 1",
+            "# HELP tidemill_connections_refused_total Connections refused",
+            "tidemill_turn_seconds_bucket{le=\"0.001048576\"} 1",
+            "tidemill_turn_seconds_bucket{le=\"34.359738368\"} 1",
+            "tidemill_turn_seconds_bucket{le=\"+Inf\"} 2",
+            "tidemill_turn_seconds_sum 1000.001",
+            "tidemill_turn_seconds_count 2",
+        ] {
+            assert!(text.lines().any(|it| it == line), "no {line} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_reason_is_counted_once() {
+        use std::io::Error;
+
+        use super::super::reason::Fault;
+        let reasons = [
+            CloseReason::Closed,
+            CloseReason::Aborted,
+            CloseReason::Fault(Fault::new("x")),
+            CloseReason::Panicked,
+            CloseReason::Reset,
+            CloseReason::Failed(Error::other("x")),
+            CloseReason::ConnectFailed(Error::other("x")),
+            CloseReason::TimedOut(Deadline::Connect),
+            CloseReason::TimedOut(Deadline::FirstByte),
+            CloseReason::TimedOut(Deadline::Idle),
+            CloseReason::TimedOut(Deadline::Message),
+            CloseReason::TimedOut(Deadline::WriteProgress),
+            CloseReason::TimedOut(Deadline::Flush),
+            CloseReason::TimedOut(Deadline::Expect),
+            CloseReason::OutputLimit,
+            CloseReason::InputLimit,
+            CloseReason::Overload,
+            CloseReason::Shutdown,
+        ];
+        let ledger = Ledger::default();
+        reasons.iter().for_each(|reason| ledger.count_end(reason));
+        let counters = ledger.counters();
+        assert_eq!(counters.closed, reasons.len() as u64);
+        let by_reason =
+            counters.rows().filter(|row| name(row.0) == "connections_closed_by_reason_total");
+        let counts: Vec<u64> = by_reason.map(|row| row.2).collect();
+        assert_eq!(counts, [1; 18]);
+    }
+}
