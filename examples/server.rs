@@ -8,6 +8,12 @@
 //! It prints a line for each listener, serves until SIGINT or SIGTERM, delivers what is queued,
 //! and prints how that went. With `RUST_LOG=trace` the readiness model can be read as it happens.
 
+#[path = "server/log_thread.rs"]
+mod log_thread;
+#[path = "server/scrape.rs"]
+mod scrape;
+
+use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -15,10 +21,11 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use log_thread::LogThread;
 use tidemill::protocols::{DatagramEcho, Echo, LineEcho};
 use tidemill::server::{Bound, Builder};
 use tidemill::sys::{DatagramOptions, ListenOptions};
-use tidemill::{Address, Limits, NetAddr, Placement, Server};
+use tidemill::{Address, Limits, NetAddr, Placement, Report, Server};
 
 const USAGE: &str = "\
 Usage: server [OPTION]...
@@ -37,6 +44,7 @@ say is served; otherwise TCP echo on 127.0.0.1:7000, lines on 127.0.0.1:7001, an
   --idle-timeout SECONDS  without a byte either way (default 300)
   --busy-poll MICROSECONDS  ask before sleeping, which takes a processor for each thread (default 0)
   --grace SECONDS         to finish after SIGINT or SIGTERM (default 10)
+  --metrics ADDR          counts for Prometheus, at http://ADDR/metrics
   --unix-mode OCTAL       permissions of Unix sockets (default: as the umask says)
   --help, --version
 
@@ -51,6 +59,16 @@ enum Kind {
     Udp,
 }
 
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Echo => "echo",
+            Kind::Line => "line",
+            Kind::Udp => "udp",
+        }
+    }
+}
+
 struct Options {
     listings: Vec<(Kind, Address)>,
     threads: usize,
@@ -59,6 +77,7 @@ struct Options {
     grace: Duration,
     busy_poll: Duration,
     unix_mode: Option<u32>,
+    metrics: Option<Address>,
 }
 
 /// What the command line asks for.
@@ -76,25 +95,34 @@ fn main() -> ExitCode {
         }
         Err(error) => return fail(error, 2),
     };
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    let kinds: Vec<Kind> = options.listings.iter().map(|(kind, _)| *kind).collect();
-    let server = match builder(options).bind() {
-        Ok(server) => server,
-        Err(error) => return fail(error, 1),
-    };
-    let lines: Vec<String> = server.bound().iter().map(|bound| line(&kinds, bound)).collect();
-    say(lines.join("\n")).wait();
-    match server.run() {
+    let log = LogThread::start();
+    let code = match serve(options) {
         Ok(report) => {
             say(format!("stopped: {report}")).wait();
             ExitCode::SUCCESS
         }
         Err(error) => fail(error, 1),
-    }
+    };
+    log.finish();
+    code
+}
+
+fn serve(options: Options) -> Result<Report, Box<dyn Error>> {
+    let metrics = options.metrics.clone();
+    let kinds: Vec<Kind> = options.listings.iter().map(|(kind, _)| *kind).collect();
+    let server = builder(options).bind()?;
+    let scrape = metrics.map(|at| scrape::bind(at, server.handle().clone())).transpose()?;
+    let mut lines: Vec<String> =
+        server.bound().iter().map(|bound| line(kinds[bound.listing].name(), bound)).collect();
+    let bound = scrape.iter().flat_map(|scrape| scrape.bound());
+    lines.extend(bound.map(|bound| line("metrics", bound)));
+    let _scrape = scrape.map(Server::start).transpose()?; // until the server has ended
+    say(lines.join("\n")).wait();
+    Ok(server.run()?)
 }
 
 fn builder(options: Options) -> Builder {
-    let Options { listings, threads, placement, limits, grace, busy_poll, unix_mode } = options;
+    let Options { listings, threads, placement, limits, grace, busy_poll, unix_mode, .. } = options;
     let mut server = Server::builder()
         .threads(threads)
         .placement(placement)
@@ -116,12 +144,8 @@ fn builder(options: Options) -> Builder {
 }
 
 /// `listening echo tcp 127.0.0.1:7000`
-fn line(kinds: &[Kind], bound: &Bound) -> String {
-    let (kind, inet) = match kinds[bound.listing] {
-        Kind::Echo => ("echo", "tcp"),
-        Kind::Line => ("line", "tcp"),
-        Kind::Udp => ("udp", "udp"),
-    };
+fn line(kind: &str, bound: &Bound) -> String {
+    let inet = if kind == "udp" { "udp" } else { "tcp" };
     let transport = if bound.address.inet().is_some() { inet } else { "unix" };
     format!("listening {kind} {transport} {}", bound.address)
 }
@@ -137,6 +161,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
         grace: Duration::from_secs(10),
         busy_poll: Duration::ZERO,
         unix_mode: None,
+        metrics: None,
     };
     while let Some(option) = parser.next()? {
         match option {
@@ -169,6 +194,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
                     _ => return Err(PLACEMENT_WRONG.into()),
                 };
             }
+            Long("metrics") => options.metrics = Some(value(&mut parser, "--metrics")?),
             Long("unix-mode") => {
                 let mode = parser.value()?.string()?;
                 let mode = u32::from_str_radix(&mode, 8).ok().filter(|mode| *mode <= 0o777);

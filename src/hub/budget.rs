@@ -23,7 +23,14 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(max: usize) -> Budget {
-        Budget { used: 0, most: 0, max, progress: Time::ZERO, permit: None, starved: VecDeque::new() }
+        Budget {
+            used: 0,
+            most: 0,
+            max,
+            progress: Time::ZERO,
+            permit: None,
+            starved: VecDeque::new(),
+        }
     }
 
     pub(crate) fn used(&self) -> usize {

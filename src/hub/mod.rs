@@ -493,7 +493,11 @@ impl Hub {
 
     fn count_timer(&self, is_set: bool) -> bool {
         let counters = &self.counters;
-        if is_set { counters.timers_set.add(1) } else { counters.timers_refused.add(1) }
+        if is_set {
+            counters.timers_set.add(1)
+        } else {
+            counters.timers_refused.add(1)
+        }
         is_set
     }
 

@@ -5,6 +5,7 @@
 //! answers with pipes in memory and a clock of its own.
 
 mod batch;
+mod descriptors;
 mod endpoint;
 pub mod errors;
 mod look_up;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use batch::{Arrived, ReceiveBatch, Run, SendQueue};
+pub use descriptors::descriptor_count;
 pub use endpoint::{OsDatagram, OsListener};
 pub use net::{DatagramOptions, ListenOptions, StreamOptions};
 pub use os::Os;
