@@ -187,15 +187,17 @@ pub mod testing;
 pub use base::address::{Address, AddressError, NetAddr};
 pub use base::histogram::Histogram;
 pub use base::id::{ConnId, EndpointId};
+pub use base::prefix::{Prefix, PrefixError};
 pub use base::rng::Rng;
 pub use base::time::Time;
 pub use handler::{
     AtLimit, Connect, Context, DatagramContext, DatagramHandler, Desk, FrameHandler, Framed,
     Handle, Refused, ReplyTooLarge, Service, ServiceContext, StreamHandler, Ticket,
 };
+pub use hub::admission::{Access, Refusal};
 pub use hub::counters::{Counters, Report};
 pub use hub::groups::{Broadcast, Group, Receipt, Slow};
-pub use hub::limits::Limits;
+pub use hub::limits::{Limits, WhenFull};
 pub use hub::metrics::Metrics;
 pub use hub::reason::{CloseReason, Deadline, Fault, Gone};
 pub use reactor::{Placement, Reactor, Turn};

@@ -7,6 +7,8 @@ pub(crate) mod histogram;
 pub(crate) mod id;
 pub(crate) mod mailbox;
 pub(crate) mod outbox;
+pub(crate) mod prefix;
+pub(crate) mod rate;
 pub(crate) mod rng;
 pub(crate) mod time;
 pub(crate) mod wheel;

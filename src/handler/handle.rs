@@ -2,16 +2,18 @@
 
 use std::fmt;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Connect, Service, StreamHandler};
+use crate::base::address::NetAddr;
 use crate::base::id::{ConnId, EndpointId};
 use crate::base::mailbox::{self, Mailbox, Posted};
+use crate::hub::admission::{Access, Admission, Refusal};
 use crate::hub::counters::Ledger;
 use crate::hub::groups::{Broadcast, Receipt};
-use crate::hub::limits::Limits;
+use crate::hub::limits::{Limits, WhenFull};
 use crate::hub::metrics::Metrics;
 use crate::sys::Wake;
 
@@ -30,8 +32,10 @@ struct Shared<M: 'static> {
     next_endpoint: AtomicU32,
     /// Connections open in all reactors.
     open: AtomicUsize,
-    /// A listener rests because the limit on connections was reached.
-    is_accept_held: AtomicBool,
+    /// Listeners rest because the limit on connections was reached, and are to be woken once
+    /// fewer than this are open; 0 where none does.
+    accept_below: AtomicUsize,
+    admission: Admission,
 }
 
 /// The way to one reactor.
@@ -114,7 +118,8 @@ impl<M: 'static> Handle<M> {
             posts: wakers.into_iter().map(post).collect(),
             next_endpoint: AtomicU32::new(0),
             open: AtomicUsize::new(0),
-            is_accept_held: AtomicBool::new(false),
+            accept_below: AtomicUsize::new(0),
+            admission: Admission::default(),
         };
         Handle { shared: Arc::new(shared) }
     }
@@ -265,6 +270,13 @@ impl<M: 'static> Handle<M> {
         self.shared.posts[reactor].load.load(Ordering::Relaxed)
     }
 
+    /// Says which addresses may connect from now on, and send datagrams. Connections that are
+    /// open stay; those of others are reset as they come. Listeners on all reactors obey, and
+    /// Unix sockets never do.
+    pub fn set_access(&self, access: Access) {
+        self.shared.admission.set_access(access);
+    }
+
     /// How all reactors are doing together. It reads numbers that the reactors keep anyway: they
     /// neither answer nor wait, and one that is stuck is still told of.
     pub fn metrics(&self) -> Metrics {
@@ -347,9 +359,9 @@ impl<M: 'static> Handle<M> {
     /// Counts one connection less; where a listener anywhere waits for that, all are woken.
     pub(crate) fn count_closed(&self, reactor: u32) {
         self.shared.posts[reactor as usize].load.fetch_sub(1, Ordering::Relaxed);
-        self.shared.open.fetch_sub(1, Ordering::SeqCst);
-        if self.shared.is_accept_held.load(Ordering::SeqCst)
-            && self.shared.is_accept_held.swap(false, Ordering::SeqCst)
+        let open = self.shared.open.fetch_sub(1, Ordering::SeqCst) - 1;
+        if open < self.shared.accept_below.load(Ordering::SeqCst)
+            && self.shared.accept_below.swap(0, Ordering::SeqCst) > 0
         {
             for post in &self.shared.posts {
                 post.waker.wake();
@@ -357,11 +369,37 @@ impl<M: 'static> Handle<M> {
         }
     }
 
-    /// A listener rests at the limit: whoever closes a connection next shall wake it. Answers
-    /// whether the limit still holds; otherwise it is to go on at once.
+    /// A listener rests at the limit: it shall be woken once enough connections have closed.
+    /// Answers whether it is still to rest; otherwise it is to go on at once.
     pub(crate) fn hold_accept(&self, limits: &Limits) -> bool {
-        self.shared.is_accept_held.store(true, Ordering::SeqCst);
-        self.shared.open.load(Ordering::SeqCst) >= limits.connections
+        let low = limits.connections_low();
+        self.shared.accept_below.store(low + 1, Ordering::SeqCst);
+        self.shared.open.load(Ordering::SeqCst) > low
+    }
+
+    /// Whether the address of a peer is allowed.
+    pub(crate) fn allows(&self, peer: &NetAddr) -> bool {
+        self.shared.admission.allows(peer)
+    }
+
+    /// A client was accepted: whether it may stay. Whoever may is let go by
+    /// [`leave`](Handle::leave) when its connection ends.
+    pub(crate) fn enter(&self, peer: &NetAddr, limits: &Limits) -> Result<(), Refusal> {
+        if limits.when_full == WhenFull::Refuse && self.is_full(limits) {
+            return Err(Refusal::Full);
+        }
+        self.shared.admission.enter(peer, limits)
+    }
+
+    /// How many clients are counted.
+    #[cfg(test)]
+    pub(crate) fn client_count(&self) -> usize {
+        self.shared.admission.client_count()
+    }
+
+    /// An accepted connection has ended, on whatever way.
+    pub(crate) fn leave(&self, peer: &NetAddr, limits: &Limits) {
+        self.shared.admission.leave(peer, limits);
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Desk, StreamHandler};
 use crate::base::address::NetAddr;
 use crate::base::id::{ConnId, EndpointId};
+use crate::hub::admission::Refusal;
 use crate::hub::agenda::Timers;
 
 /// Makes the handler of each connection that a listener accepts.
@@ -21,6 +22,15 @@ use crate::hub::agenda::Timers;
 pub trait Service<M: 'static = ()>: 'static {
     /// A connection was accepted. `None` refuses it: it is closed at once.
     fn accept(&mut self, peer: &NetAddr) -> Option<Box<dyn StreamHandler<M>>>;
+
+    /// A client is refused before [`accept`](Service::accept) is asked: what it is told before its
+    /// connection closes, such as an error in the protocol's words. By default nothing, and the
+    /// connection is reset. Only what the system takes at once is sent; and a client that has
+    /// already sent something itself may see a reset instead (RFC 1122, section 4.2.2.13).
+    fn farewell(&mut self, why: Refusal) -> &[u8] {
+        let _ = why;
+        &[]
+    }
 
     /// The listener has joined the reactor. Comes first, once.
     fn on_start(&mut self, cx: &mut ServiceContext<'_, M>) {

@@ -60,10 +60,18 @@ counters! {
     accepted => "connections_accepted_total",
     /// Connections refused: by a service.
     refused => "connections_refused_total{by=\"service\"}",
+    /// Connections refused: there were as many as may be.
+    refused_full => "connections_refused_total{by=\"connections\"}",
+    /// Connections refused: the client had as many as it may.
+    refused_client_full => "connections_refused_total{by=\"connections_per_client\"}",
+    /// Connections refused: the address is not allowed.
+    refused_denied => "connections_refused_total{by=\"access\"}",
     /// Times a listener had to rest for want of descriptors or memory.
     accept_rests => "accept_rests_total",
     /// Times a listener stopped at the limit on connections.
     accept_holds => "accept_holds_total",
+    /// Times a listener waited for the next moment that the rate of accepting allows.
+    accept_waits => "accept_waits_total",
     /// Connections that were opened here, in either direction.
     opened => "connections_opened_total",
     /// Connections that have ended here, those never made included.

@@ -3,7 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-/// The bounds of a reactor. All are on by default and none is zero.
+/// The bounds of a reactor. None is zero, and all are on by default but for those that depend on
+/// who the clients are: `connections_per_client` and `accepts_per_second`.
 ///
 /// Times that should never run out are `Duration::MAX`. What is counted over all connections
 /// (`connections`, `buffered_bytes`) is meant for the whole process: a
@@ -18,10 +19,22 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Connections open at once. At the limit a listener stops accepting until one closes, and
-    /// clients wait in the system's queue. Default: the soft limit on descriptors less 256,
+    /// Connections open at once. At the limit a listener stops accepting until a sixty-fourth of
+    /// them has closed (of fewer, one), and clients wait in the system's queue, unless
+    /// `when_full` says otherwise. Default: the soft limit on descriptors less 256,
     /// which stay for listeners, files and look-ups.
     pub connections: usize,
+    /// What is done about a client that comes when there are as many. Default: it waits.
+    pub when_full: WhenFull,
+    /// Connections that one client may have open at once, by the listeners of all reactors: one
+    /// IPv4 address, or one /64 of IPv6, is a client. One more is reset. Default `usize::MAX`,
+    /// which counts nothing: behind a proxy or a translator of addresses, everybody is one.
+    pub connections_per_client: usize,
+    /// Connections accepted in a second, by listeners of one server (where each reactor has its
+    /// own, of [`Placement::ReusePort`](crate::Placement::ReusePort), each has its share), with
+    /// bursts of a tenth of a second's worth. Clients wait in the system's queue meanwhile.
+    /// Default `u32::MAX`, which is no limit: what a connection costs only the handlers know.
+    pub accepts_per_second: u32,
 
     /// A connection's outbox has drained when it falls to this: input flows again, and
     /// [`on_drain`](crate::StreamHandler::on_drain) is called. Default 64 KiB: a full socket
@@ -93,12 +106,31 @@ pub struct Limits {
     pub accept_retry: Duration,
 }
 
+/// What is done about a client that comes when there are
+/// [`Limits::connections`](Limits::connections).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum WhenFull {
+    /// It waits in the system's queue until others have left, and does not know: it is connected,
+    /// and may already send. Once the queue is full as well
+    /// ([`ListenOptions::backlog`](crate::sys::ListenOptions::backlog)), connecting takes long
+    /// and may time out.
+    #[default]
+    Wait,
+    /// It is let in and told so, if the service knows how
+    /// ([`Service::farewell`](crate::Service::farewell)), and the connection ends; otherwise it is
+    /// reset. A balancer then turns to another server at once.
+    Refuse,
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         let descriptors = crate::sys::descriptor_limit();
         let connections = usize::try_from(descriptors).unwrap_or(usize::MAX);
         Limits {
             connections: connections.saturating_sub(256).clamp(16, 1 << 24),
+            when_full: WhenFull::default(),
+            connections_per_client: usize::MAX,
+            accepts_per_second: u32::MAX,
             outbox_low_bytes: 64 * KIB,
             outbox_high_bytes: 256 * KIB,
             outbox_max_bytes: 16 * MIB,
@@ -126,6 +158,12 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Once listeners stopped at the limit on connections, they go on when there are no more than
+    /// this: or at the limit every end of a connection would wake all of them.
+    pub(crate) fn connections_low(&self) -> usize {
+        self.connections - (self.connections / 64).max(1)
+    }
+
     /// As [`check`](Limits::check), for whoever answers errors of the system.
     pub(crate) fn checked(self) -> io::Result<Limits> {
         match self.check() {
@@ -141,6 +179,8 @@ impl Limits {
     pub fn check(&self) -> Result<(), String> {
         let counts = [
             ("connections", self.connections),
+            ("connections_per_client", self.connections_per_client),
+            ("accepts_per_second", self.accepts_per_second as usize),
             ("outbox_low_bytes", self.outbox_low_bytes),
             ("outbox_high_bytes", self.outbox_high_bytes),
             ("outbox_max_bytes", self.outbox_max_bytes),

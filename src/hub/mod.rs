@@ -8,6 +8,7 @@
 //! Whoever changes a row here puts it on the list of the step that will act on it; nothing is
 //! read, written or freed before that step comes.
 
+pub(crate) mod admission;
 pub(crate) mod agenda;
 pub(crate) mod budget;
 pub(crate) mod counters;

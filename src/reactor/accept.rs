@@ -1,15 +1,17 @@
 //! Step 4: new connections, from listeners and from the neighbours that accepted them.
 
-use std::io;
+use std::io::{self, IoSlice};
 
 use super::Reactor;
 use super::call::{Answers, unwound};
-use super::endpoint::Kind;
+use super::endpoint::{Endpoint, Kind};
 use super::place::{Arrival, Neighbours, Spread};
 use crate::base::address::NetAddr;
 use crate::base::id::EndpointId;
 use crate::base::time::Time;
 use crate::handler::Service;
+use crate::hub::admission::Refusal;
+use crate::hub::limits::WhenFull;
 use crate::hub::outbound::Flags;
 use crate::sys::errors::AcceptError;
 use crate::sys::{Platform, Token};
@@ -47,12 +49,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Takes one connection off a listener's queue. Answers whether there may be more.
     fn accept_one(&mut self, slot: u32) -> bool {
-        let hub = &mut self.desk.hub;
-        if self.desk.handle.is_full(&hub.limits) && self.desk.handle.hold_accept(&hub.limits) {
-            hub.counters.accept_holds.add(1);
-            self.rest(slot, Time::MAX);
+        if self.must_rest(slot) {
             return false;
         }
+        let hub = &mut self.desk.hub;
         let Some(endpoint) = self.endpoints.get_mut(slot as usize) else { return false };
         let id = endpoint.id;
         let Kind::Listener(listening) = &mut endpoint.kind else { return false };
@@ -61,8 +61,12 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             Ok((stream, peer)) => {
                 listening.rests_until = None;
                 hub.counters.accepted.add(1);
+                self.accept_rate.note(hub.now);
                 let spread = listening.spread;
-                self.place(Arrival { stream, peer, endpoint: id }, spread);
+                match self.desk.handle.enter(&peer, &hub.limits) {
+                    Ok(()) => self.place(Arrival { stream, peer, endpoint: id }, spread),
+                    Err(why) => self.refuse(slot, stream, &peer, why),
+                }
                 true
             }
             Err(error) => match AcceptError::of(&error) {
@@ -86,6 +90,56 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                     false
                 }
             },
+        }
+    }
+
+    /// Has a listener wait where the limit on connections, or the rate of accepting, asks for it.
+    fn must_rest(&mut self, slot: u32) -> bool {
+        let hub = &self.desk.hub;
+        let rests_until = self.endpoints.get(slot as usize).and_then(Endpoint::rests_until);
+        let is_held = rests_until == Some(Time::MAX);
+        let waits = hub.limits.when_full == WhenFull::Wait;
+        // Once it is held, it is until there is some room.
+        if waits
+            && (is_held || self.desk.handle.is_full(&hub.limits))
+            && self.desk.handle.hold_accept(&hub.limits)
+        {
+            hub.counters.accept_holds.add(u64::from(!is_held));
+            self.rest(slot, Time::MAX);
+            return true;
+        }
+        if let Some(moment) = self.accept_rate.not_before(hub.now) {
+            hub.counters.accept_waits.add(u64::from(rests_until.is_none()));
+            self.rest(slot, moment);
+            return true;
+        }
+        false
+    }
+
+    /// Closes a connection that may not be, with what its service has to say about that.
+    #[cold]
+    fn refuse(&mut self, slot: u32, mut stream: P::Stream, peer: &NetAddr, why: Refusal) {
+        let counters = &self.desk.hub.counters;
+        match why {
+            Refusal::Full => counters.refused_full.add(1),
+            Refusal::ClientFull => counters.refused_client_full.add(1),
+            Refusal::Denied => counters.refused_denied.add(1),
+        }
+        let Kind::Listener(listening) = &mut self.endpoints[slot as usize].kind else { return };
+        log::debug!("{peer} is refused: {why}");
+        let platform = &mut self.platform;
+        let told = unwound(|| match listening.service.farewell(why) {
+            [] => false,
+            words => platform.write(&mut stream, &[IoSlice::new(words)]).is_ok(),
+        });
+        match told {
+            Ok(true) => self.platform.close(stream),
+            Ok(false) => self.platform.abort(stream),
+            Err(message) => {
+                self.platform.abort(stream);
+                self.desk.hub.counters.panics.add(1);
+                log::error!("the service panicked while it refused a client: {message}");
+            }
         }
     }
 
@@ -205,6 +259,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let Arrival { stream, peer, endpoint } = arrival;
         let Some(handler) = self.ask_service(endpoint, &peer) else {
             self.platform.close(stream);
+            self.desk.handle.leave(&peer, &self.desk.hub.limits);
             self.desk.handle.count_closed(self.desk.hub.reactor);
             return;
         };

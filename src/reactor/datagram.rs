@@ -88,7 +88,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             let Arrived { received, to, segment_bytes } = arrived;
             let from = &received.from;
             // What claims to come from ourselves would be answered for ever.
-            if received.truncated || is_own(from, *to, &socketed.local) {
+            if received.truncated
+                || is_own(from, *to, &socketed.local)
+                || !self.desk.handle.allows(from)
+            {
                 log::trace!("{id}: dropped a datagram of {} from {from}", received.len);
                 self.desk.hub.counters.datagrams_dropped.add(1);
                 continue;

@@ -43,6 +43,7 @@ pub(crate) use self::place::{Neighbours, Spread};
 use self::shutdown::Stage as ShutdownStage;
 use crate::base::address::NetAddr;
 use crate::base::carry::Carry;
+use crate::base::rate::Rate;
 use crate::base::time::Time;
 use crate::handler::handle::Letter;
 use crate::handler::{Desk, Handle, StreamHandler};
@@ -99,6 +100,8 @@ pub struct Reactor<M: 'static = (), P: Platform = Os> {
     ready_endpoints: Vec<u32>,
     endpoint_agenda: Agenda,
     neighbours: Option<Neighbours<P::Stream>>,
+    /// How often this reactor accepts.
+    accept_rate: Rate,
     attempts: Attempts,
     /// Messages for outgoing connections that are not made yet.
     early_letters: EarlyLetters<M>,
@@ -189,6 +192,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     ) -> io::Result<Reactor<M, P>> {
         let mut hub = Hub::new(index, limits.checked()?, handle.ledger(index));
         hub.now = platform.now();
+        let accept_rate = Rate::per_second(hub.limits.accepts_per_second);
         Ok(Reactor {
             platform,
             edges: Vec::new(),
@@ -199,6 +203,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             ready_endpoints: Vec::new(),
             endpoint_agenda: Agenda::default(),
             neighbours,
+            accept_rate,
             attempts: Attempts::default(),
             early_letters: EarlyLetters::default(),
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
@@ -400,6 +405,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 self.platform.close(stream);
             }
         }
+        if row.is_accepted() {
+            self.desk.handle.leave(&row.peer.address(), &self.desk.hub.limits);
+        }
         self.desk.handle.count_closed(self.desk.hub.reactor);
         self.inbounds[slot as usize].take().map(|inbound| inbound.handler)
     }
@@ -473,6 +481,7 @@ impl<M: 'static, P: Platform> Drop for Reactor<M, P> {
         let arrivals = self.neighbours.as_ref().map_or_else(Vec::new, Neighbours::close);
         for arrival in arrivals {
             self.platform.close(arrival.stream);
+            self.desk.handle.leave(&arrival.peer, &self.desk.hub.limits);
             self.desk.handle.count_closed(self.desk.hub.reactor);
         }
         for stream in self.sources.iter_mut().filter_map(Option::take) {
@@ -481,7 +490,10 @@ impl<M: 'static, P: Platform> Drop for Reactor<M, P> {
         for endpoint in self.endpoints.drain() {
             endpoint.close(&mut self.platform);
         }
-        for _ in 0..self.desk.hub.rows.len() {
+        for (_, row) in &self.desk.hub.rows {
+            if row.is_accepted() {
+                self.desk.handle.leave(&row.peer.address(), &self.desk.hub.limits);
+            }
             self.desk.handle.count_closed(self.desk.hub.reactor);
         }
     }

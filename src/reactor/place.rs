@@ -24,6 +24,19 @@ pub enum Placement {
     ReusePort,
 }
 
+impl Placement {
+    /// How many connections a second each of so many reactors may accept, of which `u32::MAX` is
+    /// as many as come.
+    pub(crate) fn share(self, accepts_per_second: u32, reactors: usize) -> u32 {
+        match self {
+            Placement::ReusePort if accepts_per_second < u32::MAX => {
+                (accepts_per_second / reactors as u32).max(1)
+            }
+            _ => accepts_per_second,
+        }
+    }
+}
+
 /// Whether the connections of one listener are spread over the reactors.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Spread {

@@ -334,6 +334,7 @@ impl<M: Send + 'static> Server<M> {
         let count = self.seats.len();
         let limits = Limits {
             buffered_bytes: (self.limits.buffered_bytes / count).max(1),
+            accepts_per_second: self.placement.share(self.limits.accepts_per_second, count),
             ..self.limits.clone()
         };
         let circle = match count {

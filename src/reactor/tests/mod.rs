@@ -4,6 +4,7 @@
 //! every callback as an [`Event`]; what it was shown is logged, connection by connection.
 
 mod accepting;
+mod admission;
 mod broadcast;
 mod budget;
 mod chaos;
