@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::escaped::Escaped;
+
 /// Where to listen or connect to, as a person writes it.
 ///
 /// | text | meaning |
@@ -146,7 +148,8 @@ impl fmt::Display for NetAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NetAddr::Inet(inet) => inet.fmt(f),
-            NetAddr::Path(path) => write!(f, "{}", path.display()),
+            // A client chooses the name of its own socket.
+            NetAddr::Path(path) => write!(f, "{}", Escaped(path.display())),
             NetAddr::Abstract(name) => write!(f, "@{}", name.escape_ascii()),
             NetAddr::Unnamed => f.write_str("unnamed"),
         }
@@ -163,6 +166,12 @@ mod tests {
         {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn the_name_of_a_peer_forges_no_line_of_a_log() {
+        let peer = NetAddr::Path(Path::new("/tmp/x\nroot logged in").into());
+        assert_eq!(peer.to_string(), r"/tmp/x\nroot logged in");
     }
 
     #[test]

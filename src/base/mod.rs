@@ -3,6 +3,7 @@
 pub(crate) mod address;
 pub(crate) mod carry;
 pub(crate) mod count;
+pub(crate) mod escaped;
 pub(crate) mod histogram;
 pub(crate) mod id;
 pub(crate) mod mailbox;

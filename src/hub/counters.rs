@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use super::pulse::Pulse;
 use super::reason::{CloseReason, Deadline};
 use crate::base::count::Count;
 use crate::base::histogram::Histograph;
@@ -40,6 +41,7 @@ macro_rules! counters {
             pub(crate) buffered_bytes_most: Count,
             pub(crate) turn_time: Histograph,
             pub(crate) timer_lag: Histograph,
+            pub(crate) pulse: Pulse,
         }
 
         impl Ledger {
@@ -145,6 +147,10 @@ counters! {
     datagrams_unsent => "datagrams_unsent_total",
     /// Errors told by a receive, which come of what was sent before (ICMP).
     datagram_errors => "datagram_errors_total",
+    /// Lines of the log that were one too many of their kind in a second.
+    log_suppressed => "log_suppressed_total",
+    /// Turns that took longer than `Limits::stall`.
+    stalls => "stalls_total",
     /// Handlers and services that panicked.
     panics => "panics_total",
 }

@@ -104,6 +104,10 @@ pub struct Limits {
     /// tries again; it also tries whenever a connection closes. As long waits who connects to a
     /// Unix listener whose queue is full. Default 50 ms: short to a person, long to a processor.
     pub accept_retry: Duration,
+    /// How long a turn may take before a line of the log says which callback held it up, as it
+    /// kept everybody else waiting. Default 250 ms: callbacks should take less than one, but a
+    /// busy machine may well interrupt them for tens.
+    pub stall: Duration,
 }
 
 /// What is done about a client that comes when there are
@@ -153,6 +157,7 @@ impl Default for Limits {
             timers: 16,
             groups: 64,
             accept_retry: Duration::from_millis(50),
+            stall: Duration::from_millis(250),
         }
     }
 }
@@ -162,6 +167,76 @@ impl Limits {
     /// this: or at the limit every end of a connection would wake all of them.
     pub(crate) fn connections_low(&self) -> usize {
         self.connections - (self.connections / 64).max(1)
+    }
+
+    /// Sets the field of this name by what a command line or a file says: counts and bytes as
+    /// whole numbers, times in seconds with or without a fraction, `when_full` as `wait` or
+    /// `refuse`. What is set is looked at by [`check`](Limits::check), as everything is.
+    ///
+    /// ```
+    /// # use tidemill::Limits;
+    /// let mut limits = Limits::default();
+    /// limits.set("idle", "1.5")?;
+    /// limits.set("connections_per_client", "20")?;
+    /// # Ok::<(), String>(())
+    /// ```
+    ///
+    /// # Errors
+    /// One line: there is no limit of this name, or the value is not of its kind.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        let wrong = |wanted| format!("limit {name}: {wanted}");
+        match self.field(name).ok_or_else(|| format!("no limit is called {name}"))? {
+            Field::Count(count) => {
+                *count = value.parse().map_err(|_| wrong("not a whole number"))?;
+            }
+            Field::Rate(rate) => *rate = value.parse().map_err(|_| wrong("not a whole number"))?,
+            Field::Span(span) => {
+                let seconds = value.parse().ok();
+                let parsed = seconds.and_then(|it| Duration::try_from_secs_f64(it).ok());
+                *span = parsed.ok_or_else(|| wrong("not a number of seconds"))?;
+            }
+            Field::WhenFull(when_full) => {
+                *when_full = match value {
+                    "wait" => WhenFull::Wait,
+                    "refuse" => WhenFull::Refuse,
+                    _ => return Err(wrong("not wait or refuse")),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, name: &str) -> Option<Field<'_>> {
+        Some(match name {
+            "connections" => Field::Count(&mut self.connections),
+            "when_full" => Field::WhenFull(&mut self.when_full),
+            "connections_per_client" => Field::Count(&mut self.connections_per_client),
+            "accepts_per_second" => Field::Rate(&mut self.accepts_per_second),
+            "outbox_low_bytes" => Field::Count(&mut self.outbox_low_bytes),
+            "outbox_high_bytes" => Field::Count(&mut self.outbox_high_bytes),
+            "outbox_max_bytes" => Field::Count(&mut self.outbox_max_bytes),
+            "buffered_bytes" => Field::Count(&mut self.buffered_bytes),
+            "overload" => Field::Span(&mut self.overload),
+            "rest_bytes" => Field::Count(&mut self.rest_bytes),
+            "first_byte" => Field::Span(&mut self.first_byte),
+            "idle" => Field::Span(&mut self.idle),
+            "message" => Field::Span(&mut self.message),
+            "write_progress" => Field::Span(&mut self.write_progress),
+            "connect" => Field::Span(&mut self.connect),
+            "flush" => Field::Span(&mut self.flush),
+            "linger" => Field::Span(&mut self.linger),
+            "linger_bytes" => Field::Count(&mut self.linger_bytes),
+            "read_budget_bytes" => Field::Count(&mut self.read_budget_bytes),
+            "accept_budget" => Field::Count(&mut self.accept_budget),
+            "datagram_budget" => Field::Count(&mut self.datagram_budget),
+            "datagram_queue_bytes" => Field::Count(&mut self.datagram_queue_bytes),
+            "mailbox" => Field::Count(&mut self.mailbox),
+            "timers" => Field::Count(&mut self.timers),
+            "groups" => Field::Count(&mut self.groups),
+            "accept_retry" => Field::Span(&mut self.accept_retry),
+            "stall" => Field::Span(&mut self.stall),
+            _ => return None,
+        })
     }
 
     /// As [`check`](Limits::check), for whoever answers errors of the system.
@@ -208,6 +283,7 @@ impl Limits {
             ("flush", self.flush),
             ("linger", self.linger),
             ("accept_retry", self.accept_retry),
+            ("stall", self.stall),
         ];
         if let Some((name, _)) = times.iter().find(|(_, span)| span.is_zero()) {
             return Err(format!("limit {name} is zero (Duration::MAX means never)"));
@@ -225,6 +301,14 @@ impl Limits {
     }
 }
 
+/// A limit by its kind.
+enum Field<'a> {
+    Count(&'a mut usize),
+    Rate(&'a mut u32),
+    Span(&'a mut Duration),
+    WhenFull(&'a mut WhenFull),
+}
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -235,6 +319,32 @@ mod tests {
     #[test]
     fn the_defaults_hold_together() {
         assert_eq!(Limits::default().check(), Ok(()));
+    }
+
+    /// The names are those of the fields, of which none is left out.
+    #[test]
+    fn every_limit_can_be_set_by_its_name() {
+        let shown = format!("{:#?}", Limits::default());
+        let names = shown.lines().filter_map(|line| line.trim().split_once(": "));
+        let mut count = 0;
+        for (name, _) in names {
+            let mut limits = Limits::default();
+            let value = if name == "when_full" { "refuse" } else { "77" };
+            limits.set(name, value).unwrap();
+            assert_ne!(limits, Limits::default(), "{name}");
+            count += 1;
+        }
+        assert!(count > 25, "{shown}");
+    }
+
+    #[test]
+    fn what_cannot_be_set_is_named() {
+        let wrong = |name, value| Limits::default().set(name, value).unwrap_err();
+        assert_eq!(wrong("idel", "1"), "no limit is called idel");
+        assert_eq!(wrong("timers", "-1"), "limit timers: not a whole number");
+        assert_eq!(wrong("idle", "-1"), "limit idle: not a number of seconds");
+        assert_eq!(wrong("idle", "NaN"), "limit idle: not a number of seconds");
+        assert_eq!(wrong("when_full", "weep"), "limit when_full: not wait or refuse");
     }
 
     #[test]

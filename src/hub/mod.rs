@@ -15,14 +15,18 @@ pub(crate) mod counters;
 pub(crate) mod groups;
 pub(crate) mod limits;
 pub(crate) mod metrics;
+pub(crate) mod notices;
 pub(crate) mod outbound;
 pub(crate) mod phase;
+pub(crate) mod pulse;
 pub(crate) mod reason;
 pub(crate) mod stage;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use log::Level;
 use slab::Slab;
 
 use self::agenda::{Agenda, Timers};
@@ -30,8 +34,10 @@ use self::budget::Budget;
 use self::counters::Ledger;
 use self::groups::Groups;
 use self::limits::Limits;
+use self::notices::{Notice, Notices};
 use self::outbound::{Backlog, Flags, Outbound};
 pub(crate) use self::phase::Phase;
+use self::pulse::Stopwatch;
 use self::reason::CloseReason;
 use self::stage::Stage;
 use crate::base::address::NetAddr;
@@ -54,6 +60,8 @@ pub(crate) struct Hub {
     pub(crate) groups: Groups,
     /// Others may look at it.
     pub(crate) counters: Arc<Ledger>,
+    notices: Notices,
+    pub(crate) stopwatch: Stopwatch,
 
     /// Connections to be read. All lists below hold places in `rows`, each at most once, which
     /// a flag of the row tells.
@@ -82,6 +90,8 @@ impl Hub {
             agenda: Agenda::default(),
             groups: Groups::default(),
             counters,
+            notices: Notices::default(),
+            stopwatch: Stopwatch::default(),
             runnable: Vec::new(),
             dirty: Vec::new(),
             drained: Vec::new(),
@@ -446,6 +456,24 @@ impl Hub {
         let row = &mut self.rows[slot as usize];
         if phase == Phase::Closed && row.flags.insert(Flags::ENDED) {
             self.ended.push(slot);
+        }
+    }
+
+    /// A turn begins to work, for others to see.
+    #[inline]
+    pub(crate) fn begin_turn(&self) {
+        self.counters.pulse.begin(self.counters.turns.get() + 1);
+    }
+
+    // The log.
+
+    /// Logs what clients can bring about, unless much the same was logged too often lately.
+    #[cold]
+    pub(crate) fn log(&mut self, kind: Notice, level: Level, what: fmt::Arguments<'_>) {
+        match self.notices.admit(kind, self.now) {
+            None => self.counters.log_suppressed.add(1),
+            Some(0) => log::log!(level, "{what}"),
+            Some(others) => log::log!(level, "{what} ({others} like it were not logged)"),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::io::{self, IoSlice};
 
+use log::Level;
+
 use super::Reactor;
 use super::call::{Answers, unwound};
 use super::endpoint::{Endpoint, Kind};
@@ -12,7 +14,9 @@ use crate::base::time::Time;
 use crate::handler::Service;
 use crate::hub::admission::Refusal;
 use crate::hub::limits::WhenFull;
+use crate::hub::notices::Notice;
 use crate::hub::outbound::Flags;
+use crate::hub::pulse::Callback;
 use crate::sys::errors::AcceptError;
 use crate::sys::{Platform, Token};
 
@@ -78,7 +82,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 AcceptError::Exhausted => {
                     let until = hub.now + hub.limits.accept_retry;
                     if listening.rests_until.is_none() {
-                        log::warn!("{id}: cannot accept, will try again: {error}");
+                        let what = format_args!("{id}: cannot accept, will try again: {error}");
+                        hub.log(Notice::AcceptFailed, Level::Warn, what);
                     }
                     hub.counters.accept_rests.add(1);
                     self.rest(slot, until);
@@ -127,6 +132,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
         let Kind::Listener(listening) = &mut self.endpoints[slot as usize].kind else { return };
         log::debug!("{peer} is refused: {why}");
+        self.desk.hub.counters.pulse.note(Callback::Service, slot);
         let platform = &mut self.platform;
         let told = unwound(|| match listening.service.farewell(why) {
             [] => false,
@@ -138,7 +144,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             Err(message) => {
                 self.platform.abort(stream);
                 self.desk.hub.counters.panics.add(1);
-                log::error!("the service panicked while it refused a client: {message}");
+                let what =
+                    format_args!("the service panicked while it refused a client: {message}");
+                self.desk.hub.log(Notice::ServicePanicked, Level::Error, what);
             }
         }
     }
@@ -265,7 +273,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         };
         let slot = self.insert(stream, handler, &peer, endpoint.number());
         if let Err(error) = self.register(slot) {
-            log::warn!("{}: cannot watch it, closed: {error}", self.desk.hub.id(slot));
+            let hub = &mut self.desk.hub;
+            let what = format_args!("{}: cannot watch it, closed: {error}", hub.id(slot));
+            hub.log(Notice::AcceptFailed, Level::Warn, what);
             self.free(slot);
             return;
         }
@@ -285,6 +295,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let Kind::Listener(listening) = &mut self.endpoints[slot as usize].kind else {
             return None;
         };
+        self.desk.hub.counters.pulse.note(Callback::Service, slot);
         match unwound(|| listening.service.accept(peer)) {
             Ok(Some(handler)) => Some(handler),
             Ok(None) => {
@@ -293,7 +304,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             }
             Err(message) => {
                 self.desk.hub.counters.panics.add(1);
-                log::error!("{id}: the service panicked, a client is refused: {message}");
+                let what =
+                    format_args!("{id}: the service panicked, a client is refused: {message}");
+                self.desk.hub.log(Notice::ServicePanicked, Level::Error, what);
                 None
             }
         }
@@ -313,7 +326,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         row.flags.set(Flags::OPENED.with(Flags::WRITABLE));
         let next = super::due::next_deadline(row, &hub.limits);
         hub.agenda.by(slot, next);
-        self.call(slot, Answers::AtOnce, |handler, cx| handler.on_open(cx));
+        self.call(slot, Callback::Open, Answers::AtOnce, |handler, cx| handler.on_open(cx));
     }
 }
 

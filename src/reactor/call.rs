@@ -3,9 +3,14 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use log::Level;
+
 use super::{Inbound, Reactor};
+use crate::base::escaped::Escaped;
 use crate::handler::{Context, Desk, StreamHandler};
+use crate::hub::notices::Notice;
 use crate::hub::outbound::Flags;
+use crate::hub::pulse::Callback;
 use crate::hub::reason::{CloseReason, Fault};
 use crate::sys::{Platform, Socket};
 
@@ -32,6 +37,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     pub(super) fn call(
         &mut self,
         slot: u32,
+        kind: Callback,
         answers: Answers,
         callback: impl FnOnce(&mut dyn StreamHandler<M>, &mut Context<'_, M>) -> Result<(), Fault>,
     ) -> bool {
@@ -41,9 +47,11 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         if answers == Answers::AtOnce {
             self.desk.hub.open_stage(slot, &[]);
         }
+        self.note_callback(kind, slot);
         let inbound = self.inbounds[slot as usize].as_mut().expect("whoever is called exists");
         let source = self.sources[slot as usize].as_ref().map(|source| source as &dyn Socket);
         let outcome = guard(&mut *inbound.handler, &mut self.desk, source, slot, callback);
+        self.note_return(kind, slot);
         let is_ok = outcome.is_ok();
         self.judge(slot, outcome);
         if answers == Answers::AtOnce {
@@ -55,6 +63,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Shows input to the handler of a connection: the bytes that were just read, or joined to
     /// those left before. Answers how many bytes it took of how many.
     pub(super) fn call_on_bytes(&mut self, slot: u32, fresh: usize) -> Option<(usize, usize)> {
+        self.note_callback(Callback::Bytes, slot);
         let read = &self.scratch[..fresh];
         self.desk.hub.open_stage(slot, read);
         let Inbound { handler, rest } =
@@ -66,11 +75,13 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 rest.bytes()
             }
         };
+        self.desk.hub.counters.pulse.note_bytes(input.len());
         let source = self.sources[slot as usize].as_ref().map(|source| source as &dyn Socket);
         let outcome = guard(&mut **handler, &mut self.desk, source, slot, |handler, cx| {
             handler.on_bytes(cx, input)
         });
         let shown = input.len();
+        self.note_return(Callback::Bytes, slot);
         Some((self.judge_taken(slot, shown, outcome)?, shown))
     }
 
@@ -95,7 +106,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let hub = &mut self.desk.hub;
         match failure {
             Failure::Fault(fault) => {
-                log::debug!("{}: {fault}", hub.id(slot));
+                log::debug!("{}: {}", hub.id(slot), Escaped(&fault));
                 hub.close(slot, CloseReason::Fault(fault));
             }
             Failure::Panic(message) => {
@@ -104,7 +115,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 hub.row(slot).flags.set(Flags::SILENCED);
                 let endpoint = hub.row(slot).endpoint;
                 hub.abort(slot, CloseReason::Panicked);
-                log::error!("{id}: the handler panicked: {message}");
+                let what = format_args!("{id}: the handler panicked: {message}");
+                hub.log(Notice::HandlerPanicked, Level::Error, what);
                 self.tell_of_panic(endpoint, id, &message);
             }
         }
@@ -159,5 +171,5 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("(no message)");
-    text.chars().take(200).flat_map(char::escape_debug).collect()
+    Escaped(text).to_string()
 }

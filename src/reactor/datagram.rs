@@ -12,6 +12,8 @@ use crate::base::address::NetAddr;
 use crate::base::id::EndpointId;
 use crate::handler::{DatagramContext, DatagramHandler, Request};
 use crate::hub::counters::Ledger;
+use crate::hub::notices::Notice;
+use crate::hub::pulse::Callback;
 use crate::sys::errors::DatagramError;
 use crate::sys::{Arrived, Platform, ReceiveBatch, SendQueue};
 
@@ -103,10 +105,13 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 self.desk.hub.counters.datagrams_in.add(1);
                 let request = Some(Request { from, to: *to, len: payload.len() });
                 let Socketed { handler, queue, .. } = socketed;
+                self.desk.hub.counters.pulse.note(Callback::Datagram, slot);
                 let mut cx = DatagramContext::new(&mut self.desk, timers, queue, id, request);
                 if let Err(message) = unwound(|| handler.on_datagram(&mut cx, from, payload)) {
-                    self.desk.hub.counters.panics.add(1);
-                    log::error!("{id}: the datagram handler panicked: {message}");
+                    let hub = &mut self.desk.hub;
+                    hub.counters.panics.add(1);
+                    let what = format_args!("{id}: the datagram handler panicked: {message}");
+                    hub.log(Notice::DatagramPanicked, log::Level::Error, what);
                 }
                 // A batch must not fill the queue by itself.
                 let is_much =
@@ -139,11 +144,13 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             return;
         };
         let Socketed { handler, queue, .. } = socketed;
+        self.desk.hub.counters.pulse.note(Callback::Datagram, slot);
         let mut cx = DatagramContext::new(&mut self.desk, timers, queue, *id, None);
         if let Err(message) = unwound(|| callback(&mut **handler, &mut cx)) {
             let id = *id;
             self.desk.hub.counters.panics.add(1);
-            log::error!("{id}: the datagram handler panicked: {message}");
+            let what = format_args!("{id}: the datagram handler panicked: {message}");
+            self.desk.hub.log(Notice::DatagramPanicked, log::Level::Error, what);
         }
         self.note_endpoint_deadline(slot);
         self.send_datagrams(slot);

@@ -3,12 +3,16 @@
 //! The wheel has one entry for each connection, at the nearest of its deadlines or before it.
 //! When it fires, what is due is worked out here, and when to look again.
 
+use log::Level;
+
 use super::Reactor;
 use super::call::Answers;
 use crate::base::time::Time;
 use crate::hub::Phase;
 use crate::hub::limits::Limits;
+use crate::hub::notices::Notice;
 use crate::hub::outbound::{Flags, Outbound};
+use crate::hub::pulse::Callback;
 use crate::hub::reason::{CloseReason, Deadline};
 use crate::sys::Platform;
 
@@ -79,7 +83,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             let due = row.extras.as_mut().and_then(|extras| extras.timers.pop_due(now));
             let Some(tag) = due else { return };
             self.desk.hub.counters.timers_fired.add(1);
-            self.call(slot, Answers::Later, |handler, cx| handler.on_timer(cx, tag));
+            self.call(slot, Callback::Timer, Answers::Later, |handler, cx| {
+                handler.on_timer(cx, tag)
+            });
         }
     }
 
@@ -94,7 +100,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let rows = self.desk.hub.rows.iter().map(|(slot, row)| (slot as u32, row));
         let Some((slot, _)) = rows.max_by_key(|&(slot, row)| held(slot, row)) else { return };
         let hub = &mut self.desk.hub;
-        log::warn!("{} holds most of {} bytes: it ends", hub.id(slot), hub.budget.used());
+        let (id, used) = (hub.id(slot), hub.budget.used());
+        let what = format_args!("{id} holds most of {used} bytes: it ends");
+        hub.log(Notice::Overload, Level::Warn, what);
         hub.abort(slot, CloseReason::Overload);
         self.drop_rest(slot);
         self.desk.hub.budget.note_relief(self.desk.hub.now);

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use log::Level;
+
 use super::Reactor;
 use super::accept::Listening;
 use super::call::unwound;
@@ -12,6 +14,8 @@ use crate::base::id::{ConnId, EndpointId};
 use crate::base::time::Time;
 use crate::handler::{DatagramHandler, Service, ServiceContext};
 use crate::hub::agenda::Timers;
+use crate::hub::notices::Notice;
+use crate::hub::pulse::Callback;
 use crate::sys::{Platform, SendQueue, Socket, Token};
 
 pub(super) struct Endpoint<M: 'static, P: Platform> {
@@ -116,7 +120,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let platform = &mut self.platform;
         if let Err(message) = unwound(|| endpoint.close(platform)) {
             self.desk.hub.counters.panics.add(1);
-            log::error!("{id}: the handler panicked while it was dropped: {message}");
+            let what = format_args!("{id}: the handler panicked while it was dropped: {message}");
+            self.desk.hub.log(Notice::DropPanicked, Level::Error, what);
         }
         true
     }
@@ -213,12 +218,14 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         else {
             return;
         };
+        self.desk.hub.counters.pulse.note(Callback::Service, slot);
         let mut cx = ServiceContext::new(&mut self.desk, timers, *id);
         let called = unwound(|| callback(&mut *listening.service, &mut cx));
         if let Err(message) = called {
             let id = *id;
             self.desk.hub.counters.panics.add(1);
-            log::error!("{id}: the service panicked: {message}");
+            let what = format_args!("{id}: the service panicked: {message}");
+            self.desk.hub.log(Notice::ServicePanicked, Level::Error, what);
         }
         self.note_endpoint_deadline(slot);
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use log::Level;
+
 use super::Reactor;
 use super::call::Answers;
 use super::endpoint::Kind;
@@ -11,6 +13,8 @@ use crate::base::id::{ConnId, EndpointId};
 use crate::handler::AtLimit;
 use crate::handler::handle::Letter;
 use crate::hub::Phase;
+use crate::hub::notices::Notice;
+use crate::hub::pulse::Callback;
 use crate::sys::Platform;
 
 /// Messages for outgoing connections that are not made yet.
@@ -74,7 +78,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             }
             Letter::Connect(to, handler) => {
                 if self.desk.handle.is_full(&self.desk.hub.limits) {
-                    log::warn!("a connection that was asked for is not made: {AtLimit}");
+                    let what =
+                        format_args!("a connection that was asked for is not made: {AtLimit}");
+                    self.desk.hub.log(Notice::ConnectionRefused, Level::Warn, what);
                     self.let_go("a handler", handler);
                 } else {
                     // While shutting down it begins only to end: who asked before that is told.
@@ -100,7 +106,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             Letter::Unlisten(id) => drop(self.close_endpoint(id)),
             Letter::Adopt(fd, handler) => {
                 if let Err(error) = self.adopt_boxed(fd, handler) {
-                    log::warn!("a stream that was handed over is closed: {error}");
+                    let what = format_args!("a stream that was handed over is closed: {error}");
+                    self.desk.hub.log(Notice::ConnectionRefused, Level::Warn, what);
                 }
             }
         }
@@ -113,7 +120,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let phase = self.desk.hub.row(slot).phase;
         match phase {
             Phase::Open => {
-                self.call(slot, Answers::Later, |handler, cx| handler.on_message(cx, message));
+                self.call(slot, Callback::Message, Answers::Later, |handler, cx| {
+                    handler.on_message(cx, message)
+                });
             }
             // `on_open` comes first: the message waits for it.
             Phase::Connecting if self.early_letters.len() < self.desk.hub.limits.mailbox => {

@@ -24,6 +24,7 @@ mod place;
 mod read;
 mod reap;
 mod shutdown;
+mod stall;
 mod straight;
 #[cfg(test)]
 mod tests;
@@ -249,6 +250,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let patience = self.patience(now, wait); //                zero while a list is not empty
         self.platform.wait(patience, &mut self.edges)?; //     1   sleep: an edge, a deadline, a letter
         self.desk.hub.now = self.platform.now(); //            2   the moment of this turn
+        self.desk.hub.begin_turn();
         let edges = self.note_edges(); //                      3   edges become flags
         self.heed_shutdown(); //                                   asked for, or its time has run out
         self.admit(); //                                       4   accept, adopt, connect
@@ -262,6 +264,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.check_in_debug();
         let ended = self.platform.now();
         self.note_turn(ended);
+        self.note_stall(ended);
         Ok((self.summary(edges), ended))
     }
 
@@ -361,6 +364,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         hub.counters.turn_time.add(ended - hub.now);
         hub.counters.buffered_bytes.set(hub.budget.used() as u64);
         hub.counters.buffered_bytes_most.set(hub.budget.most() as u64);
+        hub.counters.pulse.rest();
     }
 
     fn summary(&mut self, edges: usize) -> Turn {

@@ -7,6 +7,7 @@ use super::call::Answers;
 use crate::base::carry::Carry;
 use crate::hub::Phase;
 use crate::hub::outbound::Flags;
+use crate::hub::pulse::Callback;
 use crate::hub::reason::CloseReason;
 use crate::sys::Platform;
 use crate::sys::errors::StreamError;
@@ -24,7 +25,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 continue;
             }
             row.flags.clear(Flags::RUNNABLE);
-            if row.is_plain() && self.desk.hub.budget.is_calm() {
+            if row.is_plain() && self.desk.hub.budget.is_calm() && !self.desk.hub.stopwatch.is_on()
+            {
                 self.read_straight(slot);
                 continue;
             }
@@ -229,7 +231,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         row.stop_clock();
         let inbound = self.inbounds[slot as usize].as_mut().expect("whoever was read exists");
         let rest = inbound.rest.take();
-        self.call(slot, Answers::AtOnce, |handler, cx| {
+        self.call(slot, Callback::Eof, Answers::AtOnce, |handler, cx| {
             handler.on_eof(cx, rest.as_ref().map_or(&[], |rest| rest.bytes()))
         });
         if let Some(rest) = rest {

@@ -1,7 +1,12 @@
 //! Step 10, the one place that frees.
 
+use log::Level;
+
 use super::Reactor;
 use super::call::{Answers, unwound};
+use crate::base::escaped::Escaped;
+use crate::hub::notices::Notice;
+use crate::hub::pulse::Callback;
 use crate::sys::Platform;
 
 impl<M: 'static, P: Platform> Reactor<M, P> {
@@ -18,8 +23,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 continue;
             }
             let reason = self.desk.hub.row(slot).take_reason();
-            log::trace!("{}: {reason}", self.desk.hub.id(slot));
-            self.call(slot, Answers::Later, |handler, cx| {
+            log::trace!("{}: {}", self.desk.hub.id(slot), Escaped(&reason));
+            self.call(slot, Callback::Close, Answers::Later, |handler, cx| {
                 handler.on_close(cx, &reason);
                 Ok(())
             });
@@ -45,7 +50,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     pub(super) fn let_go<T>(&mut self, what: &str, foreign: T) {
         if let Err(message) = unwound(|| drop(foreign)) {
             self.desk.hub.counters.panics.add(1);
-            log::error!("{what} panicked while it was dropped: {message}");
+            let what = format_args!("{what} panicked while it was dropped: {message}");
+            self.desk.hub.log(Notice::DropPanicked, Level::Error, what);
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::base::time::Time;
 use crate::hub::Phase;
 use crate::hub::counters::Report;
 use crate::hub::outbound::Flags;
+use crate::hub::pulse::Callback;
 use crate::hub::reason::CloseReason;
 use crate::sys::Platform;
 
@@ -116,7 +117,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
         self.desk.hub.change_wants(slot, |row| row.flags.set(Flags::DEAF));
         if self.desk.hub.row(slot).phase == Phase::Open {
-            self.call(slot, Answers::AtOnce, |handler, cx| handler.on_shutdown(cx));
+            self.call(slot, Callback::Shutdown, Answers::AtOnce, |handler, cx| {
+                handler.on_shutdown(cx)
+            });
         }
     }
 

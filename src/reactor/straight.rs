@@ -11,6 +11,7 @@ use super::Reactor;
 use super::call::{Outcome, told, unwound};
 use crate::handler::Context;
 use crate::hub::outbound::Flags;
+use crate::hub::pulse::Callback;
 use crate::sys::Platform;
 
 impl<M: 'static, P: Platform> Reactor<M, P> {
@@ -38,6 +39,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
         let read = &self.scratch[..count];
         hub.stage.open(slot, true, read);
+        hub.counters.pulse.note(Callback::Bytes, slot);
+        hub.counters.pulse.note_bytes(count);
         let inbound = self.inbounds[index].as_mut().expect("whoever is read exists");
         debug_assert!(inbound.rest.is_none(), "the message clock would be running");
         let mut cx = Context::new(&mut self.desk, Some(source), slot);

@@ -6,6 +6,7 @@ use super::Reactor;
 use super::call::Answers;
 use crate::hub::Phase;
 use crate::hub::outbound::Flags;
+use crate::hub::pulse::Callback;
 use crate::hub::reason::CloseReason;
 use crate::sys::Platform;
 use crate::sys::errors::StreamError;
@@ -253,7 +254,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             }
             const FULL: Flags = Flags::ABOVE_HIGH.with(Flags::HELD);
             self.desk.hub.change_wants(slot, |row| row.flags.clear(FULL));
-            self.call(slot, Answers::AtOnce, |handler, cx| handler.on_drain(cx));
+            self.call(slot, Callback::Drain, Answers::AtOnce, |handler, cx| handler.on_drain(cx));
             if self.is_retiring(slot) {
                 self.conclude(slot);
             }

@@ -2,12 +2,14 @@
 
 #[cfg(feature = "signals")]
 mod signals;
+mod watchdog;
 
 use std::sync::Arc;
 use std::thread::{Builder as ThreadBuilder, JoinHandle};
 use std::time::Duration;
 use std::{error, fmt, io};
 
+pub use self::watchdog::Watchdog;
 use crate::base::address::{Address, NetAddr};
 use crate::base::id::EndpointId;
 use crate::handler::{DatagramHandler, Handle, Service};
@@ -44,6 +46,7 @@ pub struct Builder<M: 'static = ()> {
     placement: Placement,
     busy_poll: Duration,
     listings: Vec<Listing<M>>,
+    watchdog: Option<Duration>,
     #[cfg(feature = "signals")]
     grace_on_signal: Option<Duration>,
 }
@@ -71,6 +74,7 @@ impl<M: Send + 'static> Builder<M> {
             placement: Placement::default(),
             busy_poll: Duration::ZERO,
             listings: Vec::new(),
+            watchdog: None,
             #[cfg(feature = "signals")]
             grace_on_signal: None,
         }
@@ -103,6 +107,14 @@ impl<M: Send + 'static> Builder<M> {
     #[must_use]
     pub fn placement(mut self, placement: Placement) -> Self {
         self.placement = placement;
+        self
+    }
+
+    /// Has a thread look for callbacks that hold a reactor up for longer than this, and log them
+    /// while they still do; see [`Watchdog`].
+    #[must_use]
+    pub fn watchdog(mut self, threshold: Duration) -> Self {
+        self.watchdog = Some(threshold);
         self
     }
 
@@ -186,6 +198,7 @@ impl<M: Send + 'static> Builder<M> {
             seats: platforms.into_iter().map(Seat::new).collect(),
             limits,
             placement: self.placement,
+            watchdog: self.watchdog,
             bound: Vec::new(),
             #[cfg(feature = "signals")]
             signals: None,
@@ -213,6 +226,7 @@ pub struct Server<M: 'static = ()> {
     seats: Vec<Seat<M>>,
     limits: Limits,
     placement: Placement,
+    watchdog: Option<Duration>,
     bound: Vec<Bound>,
     #[cfg(feature = "signals")]
     signals: Option<signals::Watch>,
@@ -344,6 +358,7 @@ impl<M: Send + 'static> Server<M> {
         let running = Running {
             #[cfg(feature = "signals")]
             _signals: self.signals,
+            _watchdog: self.watchdog.map(|it| Watchdog::start(&self.handle, it)).transpose()?,
             handle: self.handle.clone(),
             bound: self.bound.into(),
             threads: Vec::new(),
@@ -403,6 +418,7 @@ pub struct Running<M: 'static = ()> {
     handle: Handle<M>,
     bound: Arc<[Bound]>,
     threads: Vec<JoinHandle<io::Result<Report>>>,
+    _watchdog: Option<Watchdog>,
     #[cfg(feature = "signals")]
     _signals: Option<signals::Watch>,
 }
