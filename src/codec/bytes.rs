@@ -73,6 +73,11 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_ever_left() {
+        assert_eq!((Bytes.max_bytes(), Bytes.skip(), Bytes.decode(b"")), (0, 0, Ok(None)));
+    }
+
+    #[test]
     fn encoding_changes_nothing() {
         let mut out = b"before ".to_vec();
         Bytes.encode(b"", &mut out).unwrap();

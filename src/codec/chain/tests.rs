@@ -91,6 +91,16 @@ fn what_ends_an_outer_frame_is_taken_with_the_last_inner_one() {
 }
 
 #[test]
+fn what_ends_an_outer_frame_is_taken_with_an_inner_one_that_has_no_end() {
+    let input = b"5:a\nbcd,0:,1:e,";
+    let own = |line: Line<'_>| line.text().to_vec();
+    let frames = vec![(4, b"a".to_vec()), (8, b"bcd".to_vec()), (15, b"e".to_vec())];
+    let expected: Reading<_, ChainError<NetstringError, LineError>> =
+        Reading { frames, end: Ok(()) };
+    assert_reads(|| Chain::new(Netstrings::new(), lines()), input, &expected, own, "netstrings");
+}
+
+#[test]
 fn an_inner_frame_that_the_outer_one_cuts_off_is_an_error() {
     let mut codec = Chain::new(Delimited::new(b"\n"), Netstrings::new());
     let error = read_pieces(&mut codec, [&b"1:a,\n1:b,3:c\n"[..]], <[u8]>::to_vec).end;
