@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// The name of one connection, for as long as the program runs.
+/// The name of one connection, among all that its server, or its reactor where that stands alone,
+/// ever has.
 ///
 /// It holds a place in its reactor's table and a serial that the reactor gives out only once, so
 /// an id that has outlived its connection answers [`Gone`](crate::Gone) and never reaches the

@@ -266,6 +266,9 @@ impl<M: 'static> Handle<M> {
     }
 
     /// Connections open in one reactor.
+    ///
+    /// # Panics
+    /// If there is no reactor of this number.
     pub fn load(&self, reactor: usize) -> usize {
         self.shared.posts[reactor].load.load(Ordering::Relaxed)
     }
