@@ -2,19 +2,10 @@
 
 use std::fs;
 use std::panic::catch_unwind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tidemill::Rng;
-use tidemill::testing::targets::TARGETS;
-
-/// The files of one target's corpus, in a fixed order.
-fn corpus(name: &str) -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
-    let Ok(entries) = fs::read_dir(&dir) else { return Vec::new() };
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    files.sort_unstable();
-    files
-}
+use tidemill::testing::{replay, targets::TARGETS};
 
 /// Whether the crate is a checkout, and not a package, of which `fuzz/` is no part.
 fn is_checkout() -> bool {
@@ -27,13 +18,8 @@ fn every_corpus_passes() {
         return;
     }
     for (name, target) in TARGETS {
-        let files = corpus(name);
-        assert!(files.len() >= 5, "fuzz/corpus/{name} has {} files", files.len());
-        for file in files {
-            let data = fs::read(&file).unwrap();
-            let outcome = catch_unwind(|| target(&data));
-            assert!(outcome.is_ok(), "{name}: {}", file.display());
-        }
+        let count = replay(format!("fuzz/corpus/{name}"), target);
+        assert!(count >= 5, "fuzz/corpus/{name} has {count} files");
     }
 }
 

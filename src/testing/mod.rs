@@ -10,6 +10,7 @@
 //! | a handler, with any bytes | [`handler()`], or [`HandlerChecks`] |
 //! | it under load, on a bad network | a [`Simulation`](simulation::Simulation) of the real loop, with clients and faults by chance |
 //! | several of them, or a service | a [`Reactor`](crate::Reactor) in a world of your own, see [`crate::sim`] |
+//! | with what a fuzzer found | [`replay()`]: a folder of inputs |
 //! | this crate | [`targets`]: functions from bytes to a panic, or to nothing |
 //!
 //! Whatever is here fails by a panic, as a test does, and none of it looks at the clock, at the
@@ -21,6 +22,7 @@ mod harness;
 mod naive;
 mod oracles;
 mod reading;
+mod replay;
 mod scene;
 pub mod simulation;
 pub mod targets;
@@ -32,3 +34,4 @@ pub use oracles::{agrees_with, bounded, cuts, decoder, linear, random_input, rou
 pub use reading::{Reading, read_pieces};
 #[cfg(test)]
 pub(crate) use reading::{pieces_at, random_cuts};
+pub use replay::replay;
