@@ -10,6 +10,7 @@
 //! | a handler, with any bytes | [`handler()`], or [`HandlerChecks`] |
 //! | it under load, on a bad network | a [`Simulation`](simulation::Simulation) of the real loop, with clients and faults by chance |
 //! | several of them, or a service | a [`Reactor`](crate::Reactor) in a world of your own, see [`crate::sim`] |
+//! | with a fuzzer | [`fuzz_decoder!`](crate::fuzz_decoder), [`fuzz_handler!`](crate::fuzz_handler): a target in one line |
 //! | with what a fuzzer found | [`replay()`]: a folder of inputs |
 //! | this crate | [`targets`]: functions from bytes to a panic, or to nothing |
 //!
@@ -20,6 +21,7 @@ mod choices;
 mod handler;
 mod harness;
 mod naive;
+mod one_line;
 mod oracles;
 mod reading;
 mod replay;
