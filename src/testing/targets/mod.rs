@@ -8,6 +8,7 @@
 //! |---|---|
 //! | one for each codec | the stream reads the same however it is cut; the promises of [`Decoder`](crate::codec::Decoder) hold; what an encoder wrote, and nobody spoiled, is read again; a simple version, where there is one, agrees |
 //! | `wheel`, `outbox`, `carry`, `mailbox` | a data structure does what a naive one does |
+//! | `handler_…` | what every handler promises ([`HandlerChecks`](super::HandlerChecks)), and that it writes the right thing |
 //! | `reactor_echo` | a whole reactor in a simulated world that misbehaves |
 //! | `simulation` | reactors, clients and mishaps as the bytes say, with all checks of a [`Simulation`] |
 //!
@@ -18,6 +19,7 @@
 mod composed;
 mod counted;
 mod delimited;
+mod handlers;
 mod lines;
 mod stream;
 mod structures;
@@ -25,6 +27,7 @@ mod structures;
 pub use composed::{bytes, chain, switch};
 pub use counted::{chunked, fixed, length_prefixed, netstrings, varint_prefixed};
 pub use delimited::{cobs, delimited, slip};
+pub use handlers::{handler_echo, handler_framed, handler_lines};
 pub use lines::{lines, text, utf8_lines};
 pub use structures::{carry, mailbox, outbox, wheel};
 
@@ -36,7 +39,7 @@ use super::simulation::Simulation;
 pub type Target = fn(&[u8]);
 
 /// Every target, under the name of its corpus.
-pub const TARGETS: [(&str, Target); 20] = [
+pub const TARGETS: [(&str, Target); 23] = [
     ("bytes", bytes),
     ("carry", carry),
     ("chain", chain),
@@ -44,6 +47,9 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("cobs", cobs),
     ("delimited", delimited),
     ("fixed", fixed),
+    ("handler_echo", handler_echo),
+    ("handler_framed", handler_framed),
+    ("handler_lines", handler_lines),
     ("length_prefixed", length_prefixed),
     ("lines", lines),
     ("mailbox", mailbox),
