@@ -88,7 +88,8 @@ pub trait StreamHandler<M: 'static = ()>: 'static {
         Ok(())
     }
 
-    /// The reactor is shutting down: no more input will come. By default the connection closes,
+    /// The reactor is shutting down: no more input will come. What was read before has just been
+    /// offered, even to a handler that had paused. By default the connection closes,
     /// delivering first what was written. A handler that still owes answers may keep it open
     /// until the time to finish runs out.
     ///
