@@ -1,0 +1,3 @@
+#![no_main]
+
+tidemill::fuzz_decoder!(kv::Requests::default());

@@ -1,0 +1,3 @@
+#![no_main]
+
+tidemill::fuzz_handler!(kv::session(kv::Store::default()));
