@@ -63,7 +63,7 @@ impl Agenda {
     }
 
     pub(crate) fn check(&self) {
-        self.wheel.check();
+        self.wheel.check_entries();
         assert!(self.wheel.next().is_none_or(|next| self.next <= next), "somebody is overslept");
     }
 }
