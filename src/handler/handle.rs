@@ -51,6 +51,8 @@ struct Post<M: 'static> {
     /// The time left to finish, in milliseconds, once a shutdown was asked for. It has a place
     /// of its own, since it must arrive even where the mailbox is full.
     shutdown: AtomicU64,
+    /// As `shutdown`, the patience of a winding down, and the grace of the shutdown behind it.
+    wind_down: [AtomicU64; 2],
 }
 
 const NO_SHUTDOWN: u64 = u64::MAX;
@@ -113,6 +115,7 @@ impl<M: 'static> Handle<M> {
             ledger: Arc::default(),
             letters_refused: AtomicU64::new(0),
             shutdown: AtomicU64::new(NO_SHUTDOWN),
+            wind_down: [const { AtomicU64::new(NO_SHUTDOWN) }; 2],
         };
         let shared = Shared {
             posts: wakers.into_iter().map(post).collect(),
@@ -248,9 +251,21 @@ impl<M: 'static> Handle<M> {
     /// queued is delivered. What has not ended after `grace` is aborted. Asking again can only
     /// shorten the time. Arrives always.
     pub fn shutdown(&self, grace: Duration) {
-        let millis = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX).min(NO_SHUTDOWN - 1);
         for post in &self.shared.posts {
-            post.shutdown.fetch_min(millis, Ordering::AcqRel);
+            post.shutdown.fetch_min(millis(grace), Ordering::AcqRel);
+            post.waker.wake();
+        }
+    }
+
+    /// Closes listeners and datagram sockets at once, and lets connections go on as they are, for
+    /// another process to take over from this one: clients in the queue of a listener are left
+    /// for whoever has that socket as well. Once no connection is left, or `patience` has
+    /// passed, a [`shutdown`](Handle::shutdown) with `grace` begins. Asking again can only shorten
+    /// the times. Arrives always.
+    pub fn wind_down(&self, patience: Duration, grace: Duration) {
+        for post in &self.shared.posts {
+            post.wind_down[1].fetch_min(millis(grace), Ordering::AcqRel);
+            post.wind_down[0].fetch_min(millis(patience), Ordering::AcqRel);
             post.waker.wake();
         }
     }
@@ -350,6 +365,18 @@ impl<M: 'static> Handle<M> {
         Some(Duration::from_millis(shutdown.swap(NO_SHUTDOWN, Ordering::AcqRel)))
     }
 
+    /// The patience and the grace of a winding down that was asked for since the last call.
+    #[inline]
+    pub(crate) fn take_wind_down(&self, reactor: u32) -> Option<(Duration, Duration)> {
+        let times = &self.shared.posts[reactor as usize].wind_down;
+        if times[0].load(Ordering::Relaxed) == NO_SHUTDOWN {
+            return None;
+        }
+        let [patience, grace] =
+            times.each_ref().map(|time| time.swap(NO_SHUTDOWN, Ordering::AcqRel));
+        Some((Duration::from_millis(patience), Duration::from_millis(grace)))
+    }
+
     pub(crate) fn is_full(&self, limits: &Limits) -> bool {
         self.connection_count() >= limits.connections
     }
@@ -404,6 +431,11 @@ impl<M: 'static> Handle<M> {
     pub(crate) fn leave(&self, peer: &NetAddr, limits: &Limits) {
         self.shared.admission.leave(peer, limits);
     }
+}
+
+/// What an atomic holds of a span.
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX).min(NO_SHUTDOWN - 1)
 }
 
 impl<M: 'static> Clone for Handle<M> {

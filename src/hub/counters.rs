@@ -118,6 +118,8 @@ counters! {
     reads => "reads_total",
     /// Bytes read.
     read_bytes => "read_bytes_total",
+    /// Bytes read that no handler was shown, as they came after we had ended the connection.
+    discarded_bytes => "discarded_bytes_total",
     /// Writes that took bytes.
     writes => "writes_total",
     /// Bytes that the system took.

@@ -265,6 +265,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             let count = self.note_read(slot, most, answer);
             budget -= count.unwrap_or(1);
             let most = self.desk.hub.limits.linger_bytes;
+            self.desk.hub.counters.discarded_bytes.add(count.unwrap_or(0) as u64);
             let row = self.desk.hub.row(slot);
             let discarded = &mut row.extras().discarded;
             *discarded += count.unwrap_or(0);

@@ -2,7 +2,8 @@
 //!
 //! A shutdown is a state of each connection rather than of the loop: listeners take what had
 //! connected by then and close; every handler is shown what was already read, told, and given
-//! the time to finish; the loop turns on as before until nobody is left.
+//! the time to finish; the loop turns on as before until nobody is left. Before it there may be a
+//! winding down, in which nobody comes any more and nobody is told to go.
 
 use std::time::Duration;
 
@@ -19,7 +20,14 @@ use crate::sys::Platform;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     Running,
-    Draining { deadline: Time },
+    /// Nobody is accepted any more; nobody is told of it.
+    WindingDown {
+        deadline: Time,
+        grace: Duration,
+    },
+    Draining {
+        deadline: Time,
+    },
     Stopped,
 }
 
@@ -28,13 +36,18 @@ impl Stage {
         self == Stage::Stopped
     }
 
+    /// Connections come and go as they like.
     pub(super) fn is_running(self) -> bool {
-        self == Stage::Running
+        matches!(self, Stage::Running | Stage::WindingDown { .. })
     }
 
     pub(super) fn deadline(self) -> Option<Time> {
         match self {
-            Stage::Draining { deadline } if deadline != Time::MAX => Some(deadline),
+            Stage::Draining { deadline } | Stage::WindingDown { deadline, .. }
+                if deadline != Time::MAX =>
+            {
+                Some(deadline)
+            }
             _ => None,
         }
     }
@@ -60,15 +73,37 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let now = self.desk.hub.now;
         if let Some(grace) = self.desk.handle.take_shutdown(self.desk.hub.reactor) {
             match self.shutdown {
-                Stage::Running => self.begin_shutdown(now + grace),
+                Stage::Running | Stage::WindingDown { .. } => self.begin_shutdown(now + grace),
                 Stage::Draining { deadline } => {
                     self.shutdown = Stage::Draining { deadline: deadline.min(now + grace) };
                 }
                 Stage::Stopped => {}
             }
         }
-        if self.shutdown.deadline().is_some_and(|deadline| deadline <= now) {
-            self.abort_all();
+        if let Some((patience, grace)) = self.desk.handle.take_wind_down(self.desk.hub.reactor) {
+            self.wind_down(now + patience, grace);
+        }
+        match self.shutdown {
+            Stage::WindingDown { deadline, grace } if deadline <= now => {
+                self.begin_shutdown(now + grace);
+            }
+            Stage::Draining { deadline } if deadline <= now => self.abort_all(),
+            _ => {}
+        }
+    }
+
+    /// Nobody comes any more: what is in the queues is left to others who have the same sockets.
+    fn wind_down(&mut self, deadline: Time, grace: Duration) {
+        match self.shutdown {
+            Stage::Running => {
+                log::info!("winding down, {} connections are open", self.desk.hub.rows.len());
+                self.shutdown = Stage::WindingDown { deadline, grace };
+                self.close_endpoints();
+            }
+            Stage::WindingDown { deadline: before, .. } => {
+                self.shutdown = Stage::WindingDown { deadline: deadline.min(before), grace };
+            }
+            Stage::Draining { .. } | Stage::Stopped => {}
         }
     }
 
@@ -155,9 +190,15 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// The shutdown has come to its end once nobody is left, and nobody can come any more.
     pub(super) fn note_stopped(&mut self) {
-        let is_draining = matches!(self.shutdown, Stage::Draining { .. });
-        if !is_draining || !self.desk.hub.rows.is_empty() {
+        if self.shutdown == Stage::Running || !self.desk.hub.rows.is_empty() {
             return;
+        }
+        if let Stage::WindingDown { grace, .. } = self.shutdown {
+            self.take_last_arrivals(); // they are served like all before them
+            if !self.desk.hub.rows.is_empty() {
+                return;
+            }
+            self.begin_shutdown(self.desk.hub.now + grace);
         }
         self.take_last_arrivals();
         if self.desk.hub.rows.is_empty() {

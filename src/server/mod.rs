@@ -1,14 +1,17 @@
 //! Floor 5: several reactors as threads, with their listeners.
 
+mod handover;
 #[cfg(feature = "signals")]
 mod signals;
 mod watchdog;
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::{Builder as ThreadBuilder, JoinHandle};
 use std::time::Duration;
 use std::{error, fmt, io};
 
+pub use self::handover::Handover;
 pub use self::watchdog::Watchdog;
 use crate::base::address::{Address, NetAddr};
 use crate::base::id::EndpointId;
@@ -18,7 +21,7 @@ use crate::hub::limits::Limits;
 use crate::reactor::{Neighbours, Placement, Reactor, Spread};
 use crate::sys::net::{describe, resolve};
 use crate::sys::{
-    DatagramOptions, ListenOptions, Os, OsDatagram, OsListener, OsStream, Platform, Socket,
+    DatagramOptions, ListenOptions, Os, OsDatagram, OsListener, OsStream, Platform, Socket, notify,
 };
 
 /// What is to be served, before any socket is bound.
@@ -47,14 +50,22 @@ pub struct Builder<M: 'static = ()> {
     busy_poll: Duration,
     listings: Vec<Listing<M>>,
     watchdog: Option<Duration>,
+    tells_manager: bool,
     #[cfg(feature = "signals")]
-    grace_on_signal: Option<Duration>,
+    end_on_signal: Option<signals::End>,
 }
 
 /// One call of `listen` or `datagram`.
 struct Listing<M: 'static> {
-    address: Address,
+    place: Place,
     kind: ListingKind<M>,
+}
+
+/// What is listened at.
+enum Place {
+    Address(Address),
+    /// A socket that is bound already.
+    Socket(OwnedFd),
 }
 
 /// Handlers are made anew for each reactor.
@@ -75,8 +86,9 @@ impl<M: Send + 'static> Builder<M> {
             busy_poll: Duration::ZERO,
             listings: Vec::new(),
             watchdog: None,
+            tells_manager: false,
             #[cfg(feature = "signals")]
-            grace_on_signal: None,
+            end_on_signal: None,
         }
     }
 
@@ -133,8 +145,22 @@ impl<M: Send + 'static> Builder<M> {
         options: ListenOptions,
         service: impl Service<M> + Clone + Send,
     ) -> Self {
-        let make = move || -> SendService<M> { Box::new(service.clone()) };
-        self.listings.push(Listing { address, kind: ListingKind::Stream(options, Box::new(make)) });
+        let kind = ListingKind::Stream(options, boxed(service));
+        self.listings.push(Listing { place: Place::Address(address), kind });
+        self
+    }
+
+    /// Serves streams of a socket that listens already: one of [`inherited`](crate::sys::inherited),
+    /// or a `std::net::TcpListener`. The first reactor accepts, whatever the
+    /// [`placement`](Builder::placement); the others get their share.
+    #[must_use]
+    pub fn listen_on(
+        mut self,
+        socket: impl Into<OwnedFd>,
+        service: impl Service<M> + Clone + Send,
+    ) -> Self {
+        let kind = ListingKind::Stream(ListenOptions::default(), boxed(service));
+        self.listings.push(Listing { place: Place::Socket(socket.into()), kind });
         self
     }
 
@@ -156,9 +182,29 @@ impl<M: Send + 'static> Builder<M> {
         options: DatagramOptions,
         handler: impl DatagramHandler<M> + Clone + Send,
     ) -> Self {
-        let make = move || -> SendDatagram<M> { Box::new(handler.clone()) };
-        let kind = ListingKind::Datagram(options, Box::new(make));
-        self.listings.push(Listing { address, kind });
+        let kind = ListingKind::Datagram(options, boxed_datagram(handler));
+        self.listings.push(Listing { place: Place::Address(address), kind });
+        self
+    }
+
+    /// Serves datagrams of a socket that is bound already. The first reactor does.
+    #[must_use]
+    pub fn datagram_on(
+        mut self,
+        socket: impl Into<OwnedFd>,
+        handler: impl DatagramHandler<M> + Clone + Send,
+    ) -> Self {
+        let kind = ListingKind::Datagram(DatagramOptions::default(), boxed_datagram(handler));
+        self.listings.push(Listing { place: Place::Socket(socket.into()), kind });
+        self
+    }
+
+    /// Tells the service manager, if there is one ([`notify`]): `READY=1`
+    /// once the reactors are about to serve, and `STOPPING=1` when a signal begins their end. What
+    /// goes wrong with that is logged.
+    #[must_use]
+    pub fn notify_manager(mut self) -> Self {
+        self.tells_manager = true;
         self
     }
 
@@ -171,7 +217,16 @@ impl<M: Send + 'static> Builder<M> {
     #[cfg(feature = "signals")]
     #[must_use]
     pub fn stop_on_signals(mut self, grace: Duration) -> Self {
-        self.grace_on_signal = Some(grace);
+        self.end_on_signal = Some(signals::End { patience: Duration::ZERO, grace });
+        self
+    }
+
+    /// As [`stop_on_signals`](Builder::stop_on_signals), but connections may go on for so long
+    /// before the shutdown begins: see [`Handle::wind_down`].
+    #[cfg(feature = "signals")]
+    #[must_use]
+    pub fn wind_down_on_signals(mut self, patience: Duration, grace: Duration) -> Self {
+        self.end_on_signal = Some(signals::End { patience, grace });
         self
     }
 
@@ -200,21 +255,30 @@ impl<M: Send + 'static> Builder<M> {
             placement: self.placement,
             watchdog: self.watchdog,
             bound: Vec::new(),
+            tells_manager: self.tells_manager,
             #[cfg(feature = "signals")]
             signals: None,
         };
-        for (index, listing) in self.listings.iter().enumerate() {
-            let named = |error| BindError { address: Some(listing.address.clone()), error };
-            for address in resolve(&listing.address).map_err(named)? {
+        for (index, Listing { place, kind }) in self.listings.into_iter().enumerate() {
+            let address = match place {
+                Place::Address(address) => address,
+                Place::Socket(fd) => {
+                    server.adopt(index, fd, &kind).map_err(whole)?;
+                    continue;
+                }
+            };
+            let named = |error| BindError { address: Some(address.clone()), error };
+            for address in resolve(&address).map_err(named)? {
                 server
-                    .bind(index, &address, &listing.kind)
+                    .bind(index, &address, &kind)
                     .map_err(|error| BindError { address: Some(address.clone()), error })?;
             }
         }
         // From here on: whoever is told where the server is bound may also stop it in good order.
         #[cfg(feature = "signals")]
-        if let Some(grace) = self.grace_on_signal {
-            server.signals = Some(signals::stop_on(server.handle.clone(), grace).map_err(whole)?);
+        if let Some(end) = self.end_on_signal {
+            let watch = signals::stop_on(server.handle.clone(), end, self.tells_manager);
+            server.signals = Some(watch.map_err(whole)?);
         }
         Ok(server)
     }
@@ -228,6 +292,7 @@ pub struct Server<M: 'static = ()> {
     placement: Placement,
     watchdog: Option<Duration>,
     bound: Vec<Bound>,
+    tells_manager: bool,
     #[cfg(feature = "signals")]
     signals: Option<signals::Watch>,
 }
@@ -311,6 +376,31 @@ impl<M: Send + 'static> Server<M> {
         Ok(())
     }
 
+    /// Has the first reactor serve a socket that is there already, and the others be given of it.
+    fn adopt(&mut self, listing: usize, fd: OwnedFd, kind: &ListingKind<M>) -> io::Result<()> {
+        let endpoint = self.handle.next_endpoint();
+        let (first, others) = self.seats.split_first_mut().expect("there is a reactor");
+        let address = match kind {
+            ListingKind::Stream(_, make) => {
+                let listener = first.platform.adopt_listener(fd)?;
+                let address = listener.local_addr()?;
+                first.listeners.push((endpoint, Some(listener), make(), Spread::Over));
+                for seat in others {
+                    seat.listeners.push((endpoint, None, make(), Spread::Over));
+                }
+                address
+            }
+            ListingKind::Datagram(_, make) => {
+                let socket = first.platform.adopt_datagram(fd)?;
+                let address = socket.local_addr()?;
+                first.datagrams.push((endpoint, socket, make()));
+                address
+            }
+        };
+        self.bound.push(Bound { listing, endpoint, address });
+        Ok(())
+    }
+
     /// Where everything is bound, in the order of the builder's calls.
     pub fn bound(&self) -> &[Bound] {
         &self.bound
@@ -330,6 +420,7 @@ impl<M: Send + 'static> Server<M> {
         let (mut running, mut jobs) = self.prepare()?;
         let first = jobs.next().expect("there is at least one reactor");
         running.spawn(jobs)?;
+        running.tell_ready();
         let first = (first.serve)();
         Ok(running.wait()?.and(first?))
     }
@@ -341,6 +432,7 @@ impl<M: Send + 'static> Server<M> {
     pub fn start(self) -> io::Result<Running<M>> {
         let (mut running, jobs) = self.prepare()?;
         running.spawn(jobs)?;
+        running.tell_ready();
         Ok(running)
     }
 
@@ -362,6 +454,7 @@ impl<M: Send + 'static> Server<M> {
             handle: self.handle.clone(),
             bound: self.bound.into(),
             threads: Vec::new(),
+            tells_manager: self.tells_manager,
         };
         let mut circle = circle.into_iter();
         let jobs = self.seats.into_iter().enumerate().map(move |(index, seat)| {
@@ -419,6 +512,7 @@ pub struct Running<M: 'static = ()> {
     bound: Arc<[Bound]>,
     threads: Vec<JoinHandle<io::Result<Report>>>,
     _watchdog: Option<Watchdog>,
+    tells_manager: bool,
     #[cfg(feature = "signals")]
     _signals: Option<signals::Watch>,
 }
@@ -454,6 +548,12 @@ impl<M: 'static> Running<M> {
         Ok(())
     }
 
+    fn tell_ready(&self) {
+        if self.tells_manager {
+            tell_manager("READY=1");
+        }
+    }
+
     fn wait(&mut self) -> io::Result<Report> {
         // All have ended before anything is told, even that one of them panicked.
         let ended: Vec<_> = self.threads.drain(..).map(JoinHandle::join).collect();
@@ -477,6 +577,22 @@ impl<M: 'static> Drop for Running<M> {
                 let _ = thread.join(); // nobody is left to be told
             }
         }
+    }
+}
+
+fn boxed<M: 'static>(service: impl Service<M> + Clone + Send) -> Box<dyn Fn() -> SendService<M>> {
+    Box::new(move || Box::new(service.clone()))
+}
+
+fn boxed_datagram<M: 'static>(
+    handler: impl DatagramHandler<M> + Clone + Send,
+) -> Box<dyn Fn() -> SendDatagram<M>> {
+    Box::new(move || Box::new(handler.clone()))
+}
+
+fn tell_manager(state: &str) {
+    if let Err(error) = notify(state) {
+        log::warn!("the service manager could not be told {state}: {error}");
     }
 }
 

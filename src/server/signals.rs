@@ -23,8 +23,19 @@ pub(super) struct Watch {
     _place: Place,
 }
 
-/// Has the first signal start a shutdown, and the second end the process.
-pub(super) fn stop_on<M: Send + 'static>(handle: Handle<M>, grace: Duration) -> io::Result<Watch> {
+/// How long everything may take once a signal has come.
+#[derive(Clone, Copy)]
+pub(super) struct End {
+    pub(super) patience: Duration,
+    pub(super) grace: Duration,
+}
+
+/// Has the first signal start the end of a server, and the second end the process.
+pub(super) fn stop_on<M: Send + 'static>(
+    handle: Handle<M>,
+    end: End,
+    tells_manager: bool,
+) -> io::Result<Watch> {
     let place = Place::take()?;
     let mut signals = Signals::new(SIGNALS)?;
     let watch = signals.handle();
@@ -37,7 +48,14 @@ pub(super) fn stop_on<M: Send + 'static>(handle: Handle<M>, grace: Duration) -> 
             }
             log::info!("signal {signal}: shutting down");
             has_begun = true;
-            handle.shutdown(grace);
+            if tells_manager {
+                super::tell_manager("STOPPING=1");
+            }
+            if end.patience.is_zero() {
+                handle.shutdown(end.grace);
+            } else {
+                handle.wind_down(end.patience, end.grace);
+            }
         }
     };
     let thread = thread::Builder::new().name("tidemill-signals".to_owned()).spawn(listen)?;

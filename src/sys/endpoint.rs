@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::base::address::{Address, NetAddr};
 use crate::sys::net::{self, DatagramOptions, ListenOptions};
+use crate::sys::pass_on::Duplicate;
 use crate::sys::stream::OsStream;
 use crate::sys::unix_path::UnixPath;
 use crate::sys::{ReceiveBatch, Received, SendQueue, Socket, many, raw, socket};
@@ -13,7 +14,7 @@ use crate::sys::{ReceiveBatch, Received, SendQueue, Socket, many, raw, socket};
 #[derive(Debug)]
 pub struct OsListener {
     /// Goes before the socket, as fields are dropped in this order.
-    _path: Option<UnixPath>,
+    path: Option<UnixPath>,
     socket: OwnedFd,
     is_tcp: bool,
 }
@@ -22,7 +23,7 @@ impl OsListener {
     pub(super) fn listen(address: &Address, options: &ListenOptions) -> io::Result<OsListener> {
         let (socket, path) = net::listen(address, options)?;
         let is_tcp = matches!(address, Address::Inet(_));
-        Ok(OsListener { _path: path, socket, is_tcp })
+        Ok(OsListener { path, socket, is_tcp })
     }
 
     pub(super) fn adopt(fd: OwnedFd) -> io::Result<OsListener> {
@@ -31,7 +32,12 @@ impl OsListener {
             _ => return Err(invalid("not a listening stream socket")),
         };
         raw::set_non_blocking_and_close_on_exec(fd.as_fd())?;
-        Ok(OsListener { _path: None, socket: fd, is_tcp })
+        Ok(OsListener { path: None, socket: fd, is_tcp })
+    }
+
+    /// For another process to have.
+    pub(crate) fn duplicate(&self) -> io::Result<Duplicate> {
+        Duplicate::new(self.socket.as_fd(), self.path.as_ref())
     }
 
     pub(super) fn accept(&self) -> io::Result<(OsStream, NetAddr)> {
@@ -54,7 +60,7 @@ impl Socket for OsListener {
 #[derive(Debug)]
 pub struct OsDatagram {
     /// Goes before the socket, as fields are dropped in this order.
-    _path: Option<UnixPath>,
+    path: Option<UnixPath>,
     socket: OwnedFd,
     is_unix: bool,
     known: many::Known,
@@ -65,7 +71,7 @@ impl OsDatagram {
         let (socket, path) = net::bind_datagram(address, options)?;
         let is_unix = !matches!(address, Address::Inet(_));
         let known = many::prepare(socket.as_fd(), &socket::local_addr(socket.as_fd())?)?;
-        Ok(OsDatagram { _path: path, socket, is_unix, known })
+        Ok(OsDatagram { path, socket, is_unix, known })
     }
 
     pub(super) fn adopt(fd: OwnedFd) -> io::Result<OsDatagram> {
@@ -75,7 +81,12 @@ impl OsDatagram {
         };
         raw::set_non_blocking_and_close_on_exec(fd.as_fd())?;
         let known = many::prepare(fd.as_fd(), &socket::local_addr(fd.as_fd())?)?;
-        Ok(OsDatagram { _path: None, socket: fd, is_unix, known })
+        Ok(OsDatagram { path: None, socket: fd, is_unix, known })
+    }
+
+    /// For another process to have.
+    pub(crate) fn duplicate(&self) -> io::Result<Duplicate> {
+        Duplicate::new(self.socket.as_fd(), self.path.as_ref())
     }
 
     pub(super) fn receive(&self, into: &mut [u8]) -> io::Result<Received> {

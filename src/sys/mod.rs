@@ -8,13 +8,16 @@ mod batch;
 mod descriptors;
 mod endpoint;
 pub mod errors;
+mod inherited;
 mod look_up;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod mmsg;
 pub mod net;
+mod notify;
 #[cfg(any(test, not(any(target_os = "linux", target_os = "android"))))]
 mod one_by_one;
 mod os;
+pub(crate) mod pass_on;
 mod raw;
 mod socket;
 mod stream;
@@ -32,8 +35,11 @@ use std::time::Duration;
 pub use batch::{Arrived, ReceiveBatch, Run, SendQueue};
 pub use descriptors::descriptor_count;
 pub use endpoint::{OsDatagram, OsListener};
+pub use inherited::{Inherited, InheritedKind, inherited};
 pub use net::{DatagramOptions, ListenOptions, StreamOptions};
+pub use notify::notify;
 pub use os::Os;
+pub use pass_on::successor;
 pub use raw::descriptor_limit;
 #[cfg(feature = "signals")]
 pub(crate) use raw::is_signal_default;

@@ -8,11 +8,17 @@
 //!    call, and as large as it is told.
 //! 3. *Bytes stay initialised*: memory that is seen as `u8` afterwards was so before, and is only
 //!    overwritten.
+//! 4. *Descriptors have one owner*: a number becomes an `OwnedFd` only where the process was
+//!    started with it for that purpose, or has just got it from the system, and once.
+//! 5. *Between fork and exec only what is safe there is done* (signal-safety(7)): system calls
+//!    that are on its list, and nothing that allocates or locks.
 #![allow(unsafe_code)]
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use libc::c_int;
 use socket2::{MaybeUninitSlice, SockAddr, Socket};
@@ -61,6 +67,57 @@ pub(super) fn set_non_blocking_and_close_on_exec(fd: BorrowedFd<'_>) -> io::Resu
 pub(super) fn access(fd: BorrowedFd<'_>) -> io::Result<(bool, bool)> {
     let mode = fcntl(fd, libc::F_GETFL, 0)? & libc::O_ACCMODE;
     Ok((mode != libc::O_WRONLY, mode != libc::O_RDONLY))
+}
+
+/// Looks at a descriptor that is known by its number only, if it is open.
+pub(super) fn with_descriptor<T>(
+    number: RawFd,
+    look: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>,
+) -> io::Result<T> {
+    // SAFETY: no pointer is passed, and a number that is not open is answered by an error.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is open (1), and stays so while this looks: nobody in the process has
+    // been given it yet (4).
+    look(unsafe { BorrowedFd::borrow_raw(number) })
+}
+
+/// The owner of a descriptor that the process was started with. `inherited` calls this once for
+/// each of those that its parent says are for it, after it has looked at them.
+pub(super) fn take_descriptor(number: RawFd) -> OwnedFd {
+    // SAFETY: it was open when it was looked at (1), and this is its one owner (4).
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// A duplicate whose number is the lowest free one from `least` on; it is close-on-exec.
+pub(super) fn duplicate(fd: BorrowedFd<'_>, least: RawFd) -> io::Result<OwnedFd> {
+    let number = fcntl(fd, libc::F_DUPFD_CLOEXEC, least)?;
+    // SAFETY: the system has just opened it for us (4).
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Has the process that a command starts find the first `count` of these descriptors under the
+/// numbers from `first` on, none of which may be the number of one of them. All stay open as long
+/// as the command is there.
+pub(super) fn place_descriptors(
+    command: &mut Command,
+    fds: Vec<OwnedFd>,
+    first: RawFd,
+    count: usize,
+) {
+    let place = move || {
+        for (number, fd) in (first..).zip(&fds[..count]) {
+            // SAFETY: no pointer is passed, and `fd` is open (1). It is on the list (5). The
+            // duplicate stays open when the program starts.
+            if unsafe { libc::dup2(fd.as_raw_fd(), number) } == -1 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(())
+    };
+    // SAFETY: `place` does nothing else (5); an error by number does not allocate.
+    unsafe { command.pre_exec(place) };
 }
 
 /// recv(2) without its wrapper in libc, which is a point where a thread can be cancelled: with

@@ -255,9 +255,9 @@ mod told {
 
 /// Apple has an option of the socket instead, which socket2 sets.
 #[cfg(target_vendor = "apple")]
-const NO_SIGNAL: i32 = 0;
+pub(super) const NO_SIGNAL: i32 = 0;
 #[cfg(not(target_vendor = "apple"))]
-const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
+pub(super) const NO_SIGNAL: i32 = libc::MSG_NOSIGNAL;
 
 /// sendmsg(2) refuses more slices than this (IOV_MAX) with EMSGSIZE, all of them.
 const SLICES_MAX: usize = 1024;

@@ -6,6 +6,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -21,9 +23,16 @@ pub(super) struct UnixPath {
     path: PathBuf,
     device: u64,
     inode: u64,
+    /// Whether it stays, as another process has the socket as well.
+    is_kept: Arc<AtomicBool>,
 }
 
 impl UnixPath {
+    /// What has the path stay once it is set.
+    pub(super) fn is_kept(&self) -> Arc<AtomicBool> {
+        self.is_kept.clone()
+    }
+
     /// Binds `socket` to `path`.
     ///
     /// `mode` is put on the socket before it is bound: the system takes the file's permissions
@@ -43,7 +52,8 @@ impl UnixPath {
         };
         bind_or_replace(&socket, &address, path)?;
         let bound = fs::symlink_metadata(path)?;
-        let guard = UnixPath { path: absolute, device: bound.dev(), inode: bound.ino() };
+        let (device, inode) = (bound.dev(), bound.ino());
+        let guard = UnixPath { path: absolute, device, inode, is_kept: Arc::default() };
         if let Some(mode) = mode.filter(|mode| bound.mode() & MODE_BITS != *mode) {
             fs::set_permissions(path, Permissions::from_mode(mode))?;
         }
@@ -53,6 +63,9 @@ impl UnixPath {
 
 impl Drop for UnixPath {
     fn drop(&mut self) {
+        if self.is_kept.load(Ordering::Acquire) {
+            return;
+        }
         let is_ours = fs::symlink_metadata(&self.path)
             .is_ok_and(|found| found.dev() == self.device && found.ino() == self.inode);
         if is_ours {

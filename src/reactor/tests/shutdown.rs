@@ -352,3 +352,61 @@ fn what_is_asked_for_from_elsewhere_meanwhile_ends_at_once() {
     assert_eq!(rig.reactor.connection_count(), 1);
     drop(peer);
 }
+
+// Winding down, before a shutdown.
+
+#[test]
+fn winding_down_lets_connections_go_on_and_stops_after_the_last() {
+    let (mut rig, peer) = Rig::serving(echo);
+    let _other = rig.connect();
+    rig.reactor.handle().wind_down(secs(100), secs(5));
+    rig.settle();
+    assert!(rig.connect().was_reset(), "nobody listens any more");
+    rig.pass(secs(50));
+    rig.send(&peer, b"still there");
+    assert_eq!(peer.receive(), b"still there");
+    assert_eq!(rig.log.of(0), ["open", "bytes still there"], "nobody is told to go");
+    drop(_other);
+    peer.finish();
+    let report = rig.reactor.run().unwrap();
+    assert_eq!((report.finished, report.aborted), (0, 0), "they ended before the shutdown");
+    assert!(ended_well(&peer));
+    assert_eq!(rig.world.open_sockets(), 0);
+}
+
+#[test]
+fn winding_down_with_nobody_there_is_over_at_once() {
+    let mut rig = Rig::new();
+    rig.serve(echo);
+    rig.reactor.handle().wind_down(secs(100), secs(5));
+    let before = rig.world.now();
+    rig.reactor.run().unwrap();
+    assert_eq!(rig.world.now(), before);
+}
+
+#[test]
+fn a_shutdown_follows_when_patience_ends_or_when_it_is_asked_for() {
+    for is_asked in [false, true] {
+        let (mut rig, peer) = Rig::serving(echo);
+        rig.reactor.handle().wind_down(secs(100), secs(5));
+        rig.reactor.handle().wind_down(secs(200), secs(50)); // cannot lengthen it
+        rig.pass(secs(99));
+        assert_eq!(rig.log.of(0), ["open"]);
+        if is_asked {
+            rig.reactor.handle().shutdown(secs(5));
+            rig.settle();
+        } else {
+            rig.pass(secs(2));
+        }
+        assert_eq!(rig.log.of(0), ["open", "shutdown"]);
+        drop(peer);
+        assert_eq!(rig.reactor.run().unwrap().finished, 1);
+        // A reactor that stopped forgets it.
+        rig.reactor.restart();
+        rig.serve(echo);
+        let peer = rig.connect();
+        rig.pass(secs(10));
+        rig.send(&peer, b"again");
+        assert_eq!(peer.receive(), b"again");
+    }
+}
