@@ -6,16 +6,30 @@ use std::time::Duration;
 
 use tidemill::codec::{Line, Lines};
 use tidemill::server::BindError;
-use tidemill::sys::{descriptor_count, descriptor_limit};
+use tidemill::sys::{Inherited, descriptor_count, descriptor_limit};
 use tidemill::{Address, Context, Fault, FrameHandler, Framed, Handle, Limits, NetAddr, Server};
 
-/// Serves the metrics of a server, in a thread.
-pub(crate) fn bind(address: Address, of: Handle) -> Result<Server, BindError> {
+/// A server of the metrics of another: where one is asked for, and at sockets that are there.
+pub(crate) fn bind(
+    address: Option<Address>,
+    inherited: Vec<Inherited>,
+    of: Handle,
+) -> Result<Option<Server>, BindError> {
+    if address.is_none() && inherited.is_empty() {
+        return Ok(None);
+    }
     let limits = Limits { connections: 64, first_byte: PATIENCE, ..Limits::default() };
     let service = move |_: &NetAddr| {
         Framed::new(Lines::default(), Scrape { of: of.clone(), lines: 0, status: "" })
     };
-    Server::builder().limits(limits).listen(address, service).bind()
+    let mut server = Server::builder().limits(limits);
+    if let Some(address) = address {
+        server = server.listen(address, service.clone());
+    }
+    for socket in inherited {
+        server = server.listen_on(socket, service.clone());
+    }
+    server.bind().map(Some)
 }
 
 /// One request of HTTP/1 (RFC 9112), after whose answer the connection closes.

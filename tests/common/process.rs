@@ -1,6 +1,6 @@
 //! The example server as a process.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -77,13 +77,15 @@ impl Process {
 
     /// As [`spawn`](Process::spawn), with a standard output of one's own.
     pub(crate) fn spawn_with(command: &mut Command, stdout: Stdio) -> Process {
-        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped());
+        Process::spawn_to(command, stdout, Stdio::piped())
+    }
+
+    /// As [`spawn`](Process::spawn), with outputs of one's own.
+    pub(crate) fn spawn_to(command: &mut Command, stdout: Stdio, stderr: Stdio) -> Process {
+        command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
         let mut child = command.spawn().unwrap();
-        let stdout = match child.stdout.take() {
-            Some(stdout) => lines(stdout),
-            None => mpsc::channel().1,
-        };
-        let stderr = lines(child.stderr.take().unwrap());
+        let stdout = child.stdout.take().map_or_else(|| mpsc::channel().1, lines);
+        let stderr = child.stderr.take().map_or_else(|| mpsc::channel().1, lines);
         Process { child, stdout, stderr, listening: Vec::new() }
     }
 
@@ -112,6 +114,17 @@ impl Process {
 
     pub(crate) fn connect(&self, index: usize) -> TcpStream {
         connect(self.inet(index))
+    }
+
+    /// What the last listener, one of metrics, says of one of them; labels are part of its name.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let mut stream = self.connect(self.listening.len() - 1);
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {answer}")).parse().unwrap()
     }
 
     pub(crate) fn stdout_line(&self) -> String {
