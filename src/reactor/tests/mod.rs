@@ -19,6 +19,7 @@ mod placing;
 mod promises;
 mod ready_made;
 mod shutdown;
+mod stalls;
 mod torture;
 
 use std::cell::{Cell, RefCell};
