@@ -1,6 +1,6 @@
 //! How the world misbehaves: by the odds of a plan, and by appointment.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 
 use super::mishap::Mishap;
 use super::net::Errno;
@@ -111,8 +111,8 @@ pub(super) struct Whims {
 #[derive(Default)]
 struct Tally {
     count: u64,
-    /// What the next calls answer, first one first.
-    faults: VecDeque<Errno>,
+    /// What calls to come answer, by their number.
+    faults: BTreeMap<u64, Errno>,
 }
 
 impl Whims {
@@ -135,15 +135,21 @@ impl Whims {
         self.dealt[mishap as usize]
     }
 
-    pub(super) fn appoint(&mut self, call: Call, errno: Errno) {
-        self.tallies[call as usize].faults.push_back(errno);
+    /// Has the `nth` call from now fail, or the first behind it that is not to fail yet.
+    pub(super) fn appoint(&mut self, call: Call, nth: u64, errno: Errno) {
+        let Tally { count, faults } = &mut self.tallies[call as usize];
+        let mut number = *count + nth;
+        while faults.contains_key(&number) {
+            number += 1;
+        }
+        faults.insert(number, errno);
     }
 
     /// Counts a call, and decides whether it is let through.
     pub(super) fn enter(&mut self, call: Call) -> Result<(), Errno> {
         let tally = &mut self.tallies[call as usize];
         tally.count += 1;
-        if let Some(errno) = tally.faults.pop_front() {
+        if let Some(errno) = tally.faults.remove(&tally.count) {
             return Err(errno);
         }
         if call.may_wait() && self.deals(Mishap::Interrupted) {

@@ -173,7 +173,18 @@ impl World {
     /// and do nothing else. What was asked for before comes first. `EAGAIN` is `WouldBlock`
     /// out of season, and an edge follows.
     pub fn fail_next(&self, call: Call, errno: i32) {
-        self.with(|state| state.whims.appoint(call, errno));
+        self.fail_nth(call, 1, errno);
+    }
+
+    /// As [`fail_next`](World::fail_next), for the `nth` call of that kind from now; 1 is the next.
+    /// To run something again and again, with another call failing each time, counts how many
+    /// there are ([`calls`](World::calls)) and comes upon every way in which it may break.
+    ///
+    /// # Panics
+    /// `nth` is zero.
+    pub fn fail_nth(&self, call: Call, nth: u64, errno: i32) {
+        assert!(nth > 0, "calls are counted from 1");
+        self.with(|state| state.whims.appoint(call, nth, errno));
     }
 }
 

@@ -12,6 +12,7 @@ mod clocks;
 mod closing;
 mod connecting;
 mod datagrams;
+mod fail_nth;
 mod fine_print;
 mod outboxes;
 mod panics;
