@@ -35,6 +35,9 @@ pub struct Manners {
     /// streams, and holds. It implies [`hints`](Manners::hints) and rules out
     /// [`short_reads`](Manners::short_reads).
     pub short_read_drains: bool,
+    /// A reset leaves what was sent before it to be read, as Linux does with all that has
+    /// arrived; otherwise that is lost, as if it were still on the sender's side.
+    pub reset_delivers: bool,
 }
 
 impl Manners {
@@ -50,6 +53,7 @@ impl Manners {
             stale_edges: 50,
             hints: true,
             short_read_drains: false,
+            reset_delivers: true,
         }
     }
 }

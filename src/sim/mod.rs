@@ -40,6 +40,8 @@
 //! ```
 
 mod agenda;
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod conformance;
 mod faults;
 mod mishap;
 mod net;
@@ -124,6 +126,7 @@ impl World {
         plan.check();
         self.with(|state| {
             state.net.has_hints = plan.hints || plan.short_read_drains;
+            state.net.reset_delivers = plan.reset_delivers;
             state.whims.plan = plan;
         });
     }

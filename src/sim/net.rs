@@ -37,6 +37,7 @@ pub(super) struct Net {
     /// The most that listeners to come may ask for (net.core.somaxconn).
     pub(super) backlog_max: usize,
     pub(super) has_hints: bool,
+    pub(super) reset_delivers: bool,
 }
 
 pub(super) struct Socket {
@@ -100,6 +101,7 @@ impl Net {
             pipe_bytes: PIPE_BYTES,
             backlog_max: BACKLOG_MAX,
             has_hints: false,
+            reset_delivers: false,
         }
     }
 
@@ -254,6 +256,9 @@ impl Net {
             return Err(libc::EMSGSIZE);
         }
         let from = seen_from(&self.datagram_mut(id).local, to);
+        if to.inet().is_none() {
+            self.check_unix_receiver(to)?;
+        }
         let at = self.agenda.arrival() + delay;
         if at > self.agenda.now {
             let event = Event::Datagram { from, to: to.clone(), payload: payload.to_vec() };
@@ -262,6 +267,17 @@ impl Net {
             self.deliver(from, to, payload.to_vec());
         }
         Ok(())
+    }
+
+    /// Who sends to a Unix socket learns at once that nobody is there, or has no room.
+    fn check_unix_receiver(&self, to: &NetAddr) -> Result<(), Errno> {
+        let Some(&target) = self.datagrams.get(to) else {
+            let is_path = matches!(to, NetAddr::Path(_));
+            return Err(if is_path { libc::ENOENT } else { libc::ECONNREFUSED });
+        };
+        // The kernel would have us wait, without an edge to end that; `sys` makes it this error.
+        let is_full = matches!(&self.sockets[target].kind, Kind::Datagram(end) if end.queue.len() >= DATAGRAMS_MAX);
+        if is_full { Err(libc::ENOBUFS) } else { Ok(()) }
     }
 
     /// A datagram arrives, where somebody is bound and has room for it.
@@ -330,7 +346,7 @@ impl Net {
         self.listeners.remove(&local);
         self.remove(id);
         for stream in queue {
-            self.abort(stream);
+            self.turn_away(stream);
         }
         for knock in waiting {
             self.knock(knock);

@@ -317,7 +317,8 @@ impl Platform for Node {
             let read_bytes = state.net.read(id, &mut into[..limit])?;
             let inbox = &state.net.stream(id).inbox;
             let is_drained = inbox.len() == 0 && !inbox.is_finished();
-            if may_skip_would_block && read_bytes < into.len() && is_drained {
+            let is_short = 0 < read_bytes && read_bytes < into.len();
+            if may_skip_would_block && is_short && is_drained {
                 state.net.arm(id, Direction::Read);
             }
             Ok(read_bytes)

@@ -75,7 +75,8 @@ impl Peer {
         let _ = self.world.with(|state| state.net.finish(self.id));
     }
 
-    /// Closes by a reset: the node loses what it has not read yet.
+    /// Closes by a reset: the node loses what it has not read yet, unless the manners
+    /// [deliver](super::Manners::reset_delivers) that.
     pub fn reset(mut self) {
         self.world.with(|state| state.net.abort(self.id));
         self.is_gone = true;
@@ -174,7 +175,7 @@ impl DatagramPeer {
     /// It is longer than a datagram can be: 65,507 bytes, or 212,992 to a Unix socket.
     pub fn send_to(&self, payload: &[u8], to: &NetAddr) {
         let outcome = self.world.with(|state| state.net.send(self.id, payload, to, Duration::ZERO));
-        outcome.expect("only the length can be wrong");
+        assert_ne!(outcome, Err(libc::EMSGSIZE), "{} bytes", payload.len());
     }
 
     /// The oldest datagram that has arrived, and its sender.

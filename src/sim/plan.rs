@@ -24,11 +24,18 @@ pub struct Plan {
     pub hints: bool,
     /// As [`Manners::short_read_drains`].
     pub short_read_drains: bool,
+    /// As [`Manners::reset_delivers`].
+    pub reset_delivers: bool,
 }
 
 impl Default for Plan {
     fn default() -> Plan {
-        Plan { odds: [0; Mishap::COUNT], hints: false, short_read_drains: false }
+        Plan {
+            odds: [0; Mishap::COUNT],
+            hints: false,
+            short_read_drains: false,
+            reset_delivers: false,
+        }
     }
 }
 
@@ -58,6 +65,7 @@ impl Plan {
         if plan.odds(Mishap::ShortRead) == 0 && rng.chance(1, 2) {
             (plan.hints, plan.short_read_drains) = (true, true);
         }
+        plan.reset_delivers = rng.chance(1, 2);
         plan
     }
 
@@ -71,6 +79,7 @@ impl Plan {
             plan.set(mishap, u16::from(byte) * 29);
         }
         plan.hints = edges & 1 == 1;
+        plan.reset_delivers = edges & 4 == 4;
         if edges & 2 == 2 && plan.odds(Mishap::ShortRead) == 0 {
             (plan.hints, plan.short_read_drains) = (true, true);
         }
@@ -131,6 +140,7 @@ impl From<Manners> for Plan {
         let mut plan = Plan {
             hints: manners.hints || manners.short_read_drains,
             short_read_drains: manners.short_read_drains,
+            reset_delivers: manners.reset_delivers,
             ..Plan::default()
         };
         let percents = [

@@ -137,7 +137,8 @@ impl Net {
             }
             return Ok(taken_bytes);
         }
-        if stream.inbox.is_finished() {
+        // An error comes before the end on a Unix socket, and behind it on TCP.
+        if stream.inbox.is_finished() && !(stream.is_unix() && stream.error.is_some()) {
             stream.has_read_end = true;
             return Ok(0);
         }
@@ -161,8 +162,10 @@ impl Net {
         limit: usize,
     ) -> Result<usize, Errno> {
         let room = self.room(id);
+        let is_unix = self.stream(id).is_unix();
         let stream = self.stream_mut(id);
-        if let Some(why) = stream.error.take() {
+        // On a Unix socket an error is the reader's.
+        if let Some(why) = stream.error.take_if(|_| !is_unix) {
             return Err(why);
         }
         if stream.state == StreamState::Connecting {
@@ -172,7 +175,7 @@ impl Net {
             return Err(libc::EPIPE);
         }
         let Some(mate) = stream.mate else {
-            if stream.is_unix() {
+            if is_unix {
                 return Err(libc::EPIPE);
             }
             // TCP learns only by the answer, a reset, that nobody is there any more.
@@ -192,10 +195,11 @@ impl Net {
 
     pub(super) fn finish(&mut self, id: usize) -> Result<(), Errno> {
         let stream = self.stream_mut(id);
-        if stream.state != StreamState::Open {
-            return Err(libc::ENOTCONN);
+        match stream.state {
+            StreamState::Connecting => return Err(libc::ENOTCONN),
+            StreamState::Dead => return Ok(()), // there is nothing to end
+            StreamState::Open => stream.is_finished = true,
         }
-        stream.is_finished = true;
         if let Some(mate) = stream.mate {
             let at = self.arrival_at(mate);
             self.stream_mut(mate).inbox.finish(at);
@@ -237,6 +241,11 @@ impl Net {
         self.remove(id);
     }
 
+    /// Closes one that nobody accepted.
+    pub(super) fn turn_away(&mut self, id: usize) {
+        self.reset(id);
+    }
+
     pub(super) fn abort(&mut self, id: usize) {
         if self.stream(id).is_unix() { self.close_stream(id) } else { self.reset(id) }
     }
@@ -257,16 +266,20 @@ impl Net {
 
     /// Something may have arrived at a stream.
     pub(super) fn land(&mut self, id: usize) {
-        let now = self.agenda.now;
+        let (now, is_delivered) = (self.agenda.now, self.reset_delivers);
         if !matches!(self.sockets.get(id), Some(socket) if matches!(socket.kind, Kind::Stream(_))) {
             return; // closed since, and its place another's
         }
         let stream = self.stream_mut(id);
         let landed = stream.inbox.land(now);
         if let Some(why) = landed.reset {
-            let has_read_end = stream.has_read_end;
-            stream.inbox.lose();
-            stream.die(if has_read_end { libc::EPIPE } else { why });
+            let has_end = stream.has_read_end || is_delivered && stream.inbox.is_finished();
+            if !has_end && !is_delivered {
+                stream.inbox.lose();
+            }
+            // Behind a FIN that has arrived, a reset is nothing to the reader (tcp_reset of Linux).
+            let is_reading = !has_end || stream.is_unix();
+            stream.die(if is_reading { why } else { libc::EPIPE });
         }
         if landed.is_end || landed.reset.is_some() {
             self.touch_for_end(id);
@@ -275,7 +288,7 @@ impl Net {
         }
     }
 
-    /// Closes; the peer loses what it has not read yet.
+    /// Closes; the peer loses what it has not read yet, unless the plan is better.
     fn reset(&mut self, id: usize) {
         if let Some(mate) = self.stream(id).mate {
             self.send_reset(mate);

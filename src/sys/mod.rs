@@ -22,7 +22,7 @@ mod raw;
 mod socket;
 mod stream;
 #[cfg(test)]
-mod temp_dir;
+pub(crate) mod temp_dir;
 mod unix_path;
 
 use std::fmt;
