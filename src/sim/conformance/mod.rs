@@ -22,6 +22,8 @@
 //!   which is what is compared here;
 //! - the path of a Unix listener that was closed by its process' end stays behind on a real disk.
 
+mod breaks;
+mod connecting;
 mod datagrams;
 mod far;
 mod listeners;
