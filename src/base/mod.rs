@@ -11,5 +11,6 @@ pub(crate) mod outbox;
 pub(crate) mod prefix;
 pub(crate) mod rate;
 pub(crate) mod rng;
+mod sync;
 pub(crate) mod time;
 pub(crate) mod wheel;
