@@ -63,9 +63,9 @@ mod tests {
     fn every_file_is_shown_in_order() {
         let seen = RefCell::new(Vec::new());
         let count = replay(FOLDER, |data| seen.borrow_mut().push(data.to_vec()));
-        let names = ["mod.rs", "spy.rs", "tests.rs", "transcript.rs"];
+        let names = ["mod.rs", "spy.rs", "steps.rs", "tests.rs", "transcript.rs"];
         let all = names.map(|name| fs::read(Path::new(FOLDER).join(name)).unwrap());
-        assert_eq!((count, seen.into_inner()), (4, all.to_vec()));
+        assert_eq!((count, seen.into_inner()), (names.len(), all.to_vec()));
     }
 
     #[test]
