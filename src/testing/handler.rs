@@ -1,5 +1,6 @@
 //! What can be asked of every handler without knowing what it is for.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use super::{Choices, Harness};
@@ -38,9 +39,10 @@ pub fn handler<H: StreamHandler>(make: impl Fn() -> H, input: &[u8]) {
 ///
 /// | played | what is asserted besides |
 /// |---|---|
-/// | in one piece; then the peer ends | it has an end; no more is written than [`output_max`](HandlerChecks::output_max) allows |
+/// | in one piece; then the peer ends | it has an end, and not by the idle deadline; no more is written than [`output_max`](HandlerChecks::output_max) allows |
+/// | the same again | the same is written, and the end is the same: connections share nothing |
 /// | byte by byte; in pieces of many sizes; through a narrow connection that misbehaves; to a peer that reads only at the end | the same is written, and the end is the same |
-/// | with interruptions, which the last bytes choose | it has an end, and the bound of output |
+/// | in one piece, and then a shutdown; to a peer that does not read and resets; with interruptions, which the last bytes choose | it has an end, and the bound of output |
 ///
 /// Interruptions are a peer that stops reading and starts again, ends or resets the connection
 /// midway, or waits for some milliseconds or minutes; a shutdown; a message. The last byte says
@@ -48,6 +50,9 @@ pub fn handler<H: StreamHandler>(make: impl Fn() -> H, input: &[u8]) {
 ///
 /// Each play has a handler of its own, so `make` must not lend them what one would find changed
 /// by another: a store that connections share has to be a new one each time.
+///
+/// What is not asked: how much it computes (of its decoder, [`testing::decoder`](super::decoder)
+/// asks that), and whether the answers are the right ones.
 ///
 /// ```
 /// use tidemill::protocols::Echo;
@@ -64,6 +69,7 @@ pub fn handler<H: StreamHandler>(make: impl Fn() -> H, input: &[u8]) {
 pub struct HandlerChecks<M: 'static = ()> {
     limits: Limits,
     compares_cuts: bool,
+    may_stay: bool,
     output_max: fn(usize) -> usize,
     message: Option<fn(&mut Choices<'_>) -> M>,
 }
@@ -77,15 +83,16 @@ pub struct Outcome {
     pub close_reason: String,
 }
 
-/// The limits are those by default, with small marks for outboxes (64 and 256 bytes), so that
-/// they are met; answers must be the same however they are cut; up to 64 KiB may be written, and
-/// 1 KiB more for each byte of input; there are no messages.
+/// The limits are those by default, with small marks for outboxes (4 and 8 bytes), so that they
+/// are met; answers must be the same however they are cut; it closes when the peer has ended;
+/// up to 64 KiB may be written, and 1 KiB more for each byte of input; there are no messages.
 impl<M: 'static> Default for HandlerChecks<M> {
     fn default() -> HandlerChecks<M> {
-        let limits = Limits { outbox_low_bytes: 64, outbox_high_bytes: 256, ..Limits::default() };
+        let limits = Limits { outbox_low_bytes: 4, outbox_high_bytes: 8, ..Limits::default() };
         HandlerChecks {
             limits,
             compares_cuts: true,
+            may_stay: false,
             output_max: |input_bytes| (64 + input_bytes) * 1024,
             message: None,
         }
@@ -104,6 +111,12 @@ impl<M: 'static> HandlerChecks<M> {
         HandlerChecks { compares_cuts: false, ..self }
     }
 
+    /// Does not ask that it closes once the peer has ended its direction: for a handler that has
+    /// more to tell to one who only listens, and leaves the end to [`Limits::idle`].
+    pub fn may_stay(self) -> HandlerChecks<M> {
+        HandlerChecks { may_stay: true, ..self }
+    }
+
     /// The most bytes that may be written where so many have come.
     pub fn output_max(self, bytes_max: fn(usize) -> usize) -> HandlerChecks<M> {
         HandlerChecks { output_max: bytes_max, ..self }
@@ -120,11 +133,16 @@ impl<M: 'static> HandlerChecks<M> {
     /// The handler breaks a promise.
     pub fn run<H: StreamHandler<M>>(&self, make: impl Fn() -> H, input: &[u8]) -> Outcome {
         let whole = Play::new(self.harness(&make, World::new(0), input), input, &[]);
+        if !self.may_stay && whole.outcome.close_reason == IDLE {
+            whole.fail("its peer has ended and reads, and it leaves the end to the idle deadline");
+        }
         if self.compares_cuts {
             self.compare(&whole, &make, input);
         }
+        self.harness(&make, World::new(0), input).bytes(input).shutdown(GRACE).end();
+        self.harness(&make, narrow_world(), input).block().bytes(input).reset().end();
         let (stream, choices) = interruptions(input);
-        self.interrupt(self.harness(&make, World::new(0), input), stream, choices);
+        self.interrupt(self.harness(&make, narrow_world(), input), stream, choices);
         whole.outcome
     }
 
@@ -144,6 +162,13 @@ impl<M: 'static> HandlerChecks<M> {
     {
         let new = || self.harness(&make, World::new(0), input);
         let mut rng = Rng::new(input.len() as u64);
+        let again = Play::new(new(), input, &[]);
+        if whole.outcome != again.outcome {
+            whole.fail(format_args!(
+                "a second connection is answered otherwise: what do they share?\n{}",
+                again.harness.tail()
+            ));
+        }
         if input.len() <= SINGLES_MAX {
             whole.assert_same("byte by byte", &Play::new(new(), input, &[1]));
         }
@@ -158,9 +183,7 @@ impl<M: 'static> HandlerChecks<M> {
         let narrow = Play::new(self.harness(&make, world, input), input, &[]);
         whole.assert_same("through a narrow connection that misbehaves", &narrow);
 
-        let world = World::new(0);
-        world.set_capacity(NARROW_BYTES);
-        let mut blocked = self.harness(&make, world, input);
+        let mut blocked = self.harness(&make, narrow_world(), input);
         blocked.block();
         let late = Play::new(blocked, input, &[]);
         whole.assert_same("to a peer that reads only at the end", &late);
@@ -190,6 +213,13 @@ impl<M: 'static> HandlerChecks<M> {
         }
         harness.bytes(stream).end();
     }
+}
+
+/// A world with little room between the two: outboxes fill as soon as the peer stops reading.
+fn narrow_world() -> World {
+    let world = World::new(0);
+    world.set_capacity(NARROW_BYTES);
+    world
 }
 
 /// The stream, and what chooses its interruptions: so many bytes at its end as the last one says.
@@ -222,20 +252,31 @@ impl<M: 'static> Play<M> {
     }
 
     fn assert_same(&self, how: &str, other: &Play<M>) {
-        assert!(
-            self.outcome == other.outcome,
-            "testing::handler: the answers depend on how the stream is cut\nin one piece:\n{}\
-             {how}:\n{}",
-            self.harness.tail(),
-            other.harness.tail(),
-        );
+        if self.outcome != other.outcome {
+            self.fail(format_args!(
+                "the answers depend on how the stream is cut: {how}\n{}",
+                other.harness.tail()
+            ));
+        }
+    }
+
+    fn fail(&self, what: impl Display) -> ! {
+        panic!(
+            "testing::handler: {}\nin one piece:\n{}",
+            what.to_string().trim_end(),
+            self.harness.tail()
+        )
     }
 }
 
 /// The longest input that is played byte by byte.
 const SINGLES_MAX: usize = 512;
-/// Of a connection to a peer that does not read: outboxes fill behind it.
+/// The end of one who was forgotten.
+const IDLE: &str = "timed out: idle";
+/// Of a connection.
 const NARROW_BYTES: usize = 16;
+/// Of a shutdown.
+const GRACE: Duration = Duration::from_secs(10);
 /// So many bytes may choose interruptions.
 const CHOICES_MAX: usize = 31;
 

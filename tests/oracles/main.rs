@@ -1,21 +1,25 @@
-//! The oracles of `testing` find what they are for: decoders, each wrong in one classic way, and
-//! the same without its fault. `cargo test --test oracles -- --nocapture` shows who found what.
+//! The oracles of `testing` find what they are for: decoders and handlers, each wrong in one way,
+//! and the same without its fault. `cargo test --test oracles -- --nocapture` shows who found what.
 
+mod handlers;
 mod lengths;
 mod lines;
 
 use std::cell::Cell;
 use std::fmt::Debug;
 use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
 use std::sync::Once;
 
 use lengths::{Bars, EncoderFault, Lengths, LengthsEncoder};
 use lines::Lines;
 use tidemill::codec::Decoder;
-use tidemill::testing::{self, Reading, random_input};
+use tidemill::testing::{self, HandlerChecks, Reading, random_input};
 
 /// More random inputs than any fault should take.
 const INPUTS: u64 = 100;
+/// Likewise for handlers, whom each input is played a dozen times.
+const HANDLER_INPUTS: u64 = 30;
 
 thread_local! {
     /// A panic is what is waited for.
@@ -24,6 +28,18 @@ thread_local! {
 
 /// Who found a fault: an oracle, or the decoder by a panic of its own.
 fn finder(run: impl FnOnce()) -> Option<String> {
+    let message = panic_of(run)?;
+    let oracle = message.strip_prefix("testing::").and_then(|rest| rest.split(':').next());
+    let oracle = oracle.unwrap_or("its own panic");
+    assert!(
+        oracle == "its own panic" || message.contains("input: "),
+        "a failure says with what: {message}"
+    );
+    Some(oracle.to_owned())
+}
+
+/// With what message it panics, if it does; nothing is printed.
+fn panic_of(run: impl FnOnce()) -> Option<String> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let loud = panic::take_hook();
@@ -37,14 +53,7 @@ fn finder(run: impl FnOnce()) -> Option<String> {
     let outcome = panic::catch_unwind(AssertUnwindSafe(run));
     IS_QUIET.set(false);
     let panic = outcome.err()?;
-    let message = panic.downcast_ref::<String>().map_or("", String::as_str);
-    let oracle = message.strip_prefix("testing::").and_then(|rest| rest.split(':').next());
-    let oracle = oracle.unwrap_or("its own panic");
-    assert!(
-        oracle == "its own panic" || message.contains("input: "),
-        "a failure says with what: {message}"
-    );
-    Some(oracle.to_owned())
+    Some(panic.downcast_ref::<String>().cloned().unwrap_or_default())
 }
 
 /// The oracle that finds the fault, and with which of the random inputs: `decoder`, and if all of
@@ -183,6 +192,49 @@ fn faults_of_encoders_are_found() {
         let is_found = found.as_deref() == Some("round_trip");
         assert_eq!(is_found, fault != EncoderFault::Nothing, "{fault:?}: {found:?}");
     }
+}
+
+/// Each is found by `testing::handler`, and says what is wrong.
+#[test]
+fn faults_of_handlers_are_found() {
+    use handlers::{Capitals, Fault::*};
+    const CUT: &str = "the answers depend on how the stream is cut";
+    let faults = [
+        (Nothing, None),
+        (NothingAndQueues, None),
+        (NothingAndWaits, None),
+        (AnswersReads, Some(CUT)),
+        (LineLostAtCut, Some(CUT)),
+        (ForgetsWhenBusy, Some(CUT)),
+        (NeverDrains, Some("it leaves the end to the idle deadline")),
+        (SharesACount, Some("a second connection is answered otherwise")),
+        (TakesTooMuch, Some("the handler took")),
+        (PanicsOnNul, Some("the handler panicked: a NUL")),
+        (PanicsWhenPausedByShutdown, Some("the handler panicked: it pauses")),
+        (PanicsOnDrain, Some("the handler panicked: it drains")),
+        (WritesAllAgain, Some("it writes more than")),
+        (WritesForEver, Some("it writes more than")),
+        (NeverCloses, Some("it leaves the end to the idle deadline")),
+        (BeatsForEver, Some("it writes more than")),
+        (NeverResumes, Some("it leaves the end to the idle deadline")),
+        (Spins, Some("it has not come to rest")),
+    ];
+    let checks = HandlerChecks::<()>::default().output_max(|input_bytes| 2 * input_bytes);
+    let mut wrong = Vec::new();
+    for (fault, expected) in faults {
+        let found = (0..HANDLER_INPUTS).find_map(|seed| {
+            let count = Rc::default();
+            let run = || drop(checks.run(|| Capitals::new(fault, &count), &random_input(seed)));
+            Some((panic_of(run)?, seed + 1))
+        });
+        let (message, inputs) = found.unwrap_or(("nothing".to_owned(), HANDLER_INPUTS));
+        let first = message.lines().next().unwrap_or_default();
+        println!("{:27} {inputs:4} {first}", format!("{fault:?}"));
+        if !first.contains(expected.unwrap_or("nothing")) {
+            wrong.push(format!("{fault:?}: {first}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
