@@ -14,6 +14,57 @@
 //! | with what a fuzzer found | [`replay()`]: a folder of inputs |
 //! | this crate | [`targets`]: functions from bytes to a panic, or to nothing |
 //!
+//! # All of a protocol's tests
+//!
+//! A protocol is a decoder and a handler of its frames. `examples/kv` is one as a package of its
+//! own, with the folder for cargo-fuzz; here is what there is to ask of one, from the bottom up:
+//!
+//! ```
+//! use std::time::Duration;
+//! use tidemill::codec::Netstrings;
+//! use tidemill::testing::{self, Harness};
+//! use tidemill::{Context, Fault, FrameHandler, Framed};
+//!
+//! fn strings() -> Netstrings {
+//!     Netstrings::new().with_limit(80)
+//! }
+//!
+//! struct Lengths;
+//!
+//! impl FrameHandler<Netstrings> for Lengths {
+//!     fn on_frame(&mut self, cx: &mut Context<'_>, payload: &[u8]) -> Result<(), Fault> {
+//!         cx.write(format!("{};", payload.len()).as_bytes());
+//!         Ok(())
+//!     }
+//! }
+//!
+//! // The right frames are found,
+//! let reading = testing::cuts(strings, b"3:one,6:twelve,", [], <[u8]>::to_vec);
+//! assert_eq!(reading.frames, [(6, b"one".to_vec()), (15, b"twelve".to_vec())]);
+//!
+//! // the right answers given, at the right moment;
+//! let mut harness: Harness = Harness::new(Framed::new(strings(), Lengths));
+//! harness.bytes(b"3:one,6:twe").advance(Duration::from_secs(1)).bytes(b"lve,");
+//! assert_eq!(harness.written(), b"3;6;");
+//! assert_eq!(harness.end(), "closed");
+//!
+//! // and whatever comes, however it is cut, neither does what none should. Under cargo-fuzz
+//! // the two are `fuzz_decoder!(strings())` and `fuzz_handler!(Framed::new(strings(), Lengths))`.
+//! for seed in 0..5 {
+//!     let input = testing::random_input(seed);
+//!     testing::decoder(strings, &input);
+//!     testing::handler(|| Framed::new(strings(), Lengths), &input);
+//! }
+//! ```
+//!
+//! What a fuzzer has found stays in a folder, and is a test of one line:
+//!
+//! ```no_run
+//! # use tidemill::testing;
+//! # use tidemill::codec::Netstrings;
+//! testing::replay("fuzz/corpus/strings", |data| testing::decoder(Netstrings::new, data));
+//! ```
+//!
 //! Whatever is here fails by a panic, as a test does, and none of it looks at the clock, at the
 //! network or at chance: the same bytes always come to the same end.
 
