@@ -71,6 +71,12 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_are_those_that_came() {
+        assert_eq!(Excerpt::of(b"a\0\xff").as_bytes(), b"a\0\xff");
+        assert_eq!(Excerpt::of(&[b'x'; 81]).as_bytes(), [b'x'; 80]);
+    }
+
+    #[test]
     fn an_escape_is_never_cut_in_half() {
         let shown = Excerpt::of(&[b"x".as_slice(), &[0xff; 80]].concat()).to_string();
         assert_eq!(shown, format!("x{}", r"\xff".repeat(19)));

@@ -325,3 +325,18 @@ fn errors_say_where_and_show_what_came() {
     let error = codec.encode(Chunk::Data(b"a"), &mut Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), "data behind a trailer");
 }
+
+#[test]
+fn a_trailer_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
+    let codec = || Chunked::new().with_extra_limit(7);
+    codec().encode(Chunk::Trailer(b"a: bc"), &mut Vec::new()).unwrap();
+    let refused = codec().encode(Chunk::Trailer(b"a: bcd"), &mut Vec::new());
+    assert_eq!(refused, Err(ChunkedEncodeError::TooMuchExtra { limit_bytes: 7 }));
+}
+
+#[test]
+fn room_for_a_chunk_is_made_once() {
+    let mut out = Vec::new();
+    Chunked::new().encode(Chunk::Data(&[b'x'; 100]), &mut out).unwrap();
+    assert_eq!(out.capacity(), SIZE_DIGITS + 100 + 4);
+}

@@ -260,3 +260,10 @@ fn too_long_is_said_with_the_code_that_is_too_much() {
         r#"frame at byte 1 of the stream is longer than 3 bytes, it starts "\x02a\x03""#
     );
 }
+
+#[test]
+fn room_for_a_frame_is_made_once() {
+    let mut out = Vec::new();
+    Cobs::new().encode(&[1; 1000], &mut out).unwrap();
+    assert_eq!((out.len(), out.capacity()), (1005, 1005));
+}

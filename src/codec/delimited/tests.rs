@@ -203,3 +203,9 @@ fn errors_say_where_and_show_what_came_escaped_and_short() {
     let error = Delimited::new(b"\0").with_limit(1).encode(b"xy", &mut Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), "2 bytes are longer than a frame of 1 bytes");
 }
+
+#[test]
+fn what_no_delimiter_ends_is_a_frame_only_where_that_is_asked_for() {
+    assert_eq!(Delimited::new(b";").or_end().decode_eof(b"rest"), Ok(Some(&b"rest"[..])));
+    assert!(Delimited::new(b";").decode_eof(b"rest").is_err());
+}
