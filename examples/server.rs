@@ -151,14 +151,21 @@ fn fail(error: impl Display, code: u8) -> ExitCode {
 struct Said(Receiver<()>);
 
 /// Prints in a thread of its own: where standard output is a pipe that nobody reads, the text
-/// waits, and the server does not.
+/// waits, and the server does not. Where no thread can be had, it does.
 fn say(text: String) -> Said {
     let (done, said) = mpsc::channel();
-    thread::spawn(move || {
+    let print = |text: String| {
         let mut stdout = io::stdout().lock();
         let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush()); // it may be closed
-        let _ = done.send(());
-    });
+    };
+    let copy = text.clone();
+    let print_and_tell = move || {
+        print(copy);
+        let _ = done.send(()); // who waits does so for a moment only
+    };
+    if thread::Builder::new().name("stdout".to_owned()).spawn(print_and_tell).is_err() {
+        print(text);
+    }
     Said(said)
 }
 

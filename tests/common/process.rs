@@ -94,17 +94,34 @@ impl Process {
         let mut process = Process::spawn(command);
         for _ in 0..listeners {
             let line = process.stdout_line();
-            let words: Vec<&str> = line.split(' ').collect();
-            let ["listening", kind, transport, address] = words[..] else {
-                panic!("not a line about a listener: {line}");
-            };
-            process.listening.push(Listening {
-                kind: kind.to_owned(),
-                transport: transport.to_owned(),
-                address: address.to_owned(),
-            });
+            process.note_listener(&line);
         }
         process
+    }
+
+    /// Reads one line for each listener; answers whether there were as many before the output
+    /// ended.
+    pub(crate) fn await_listeners(&mut self, listeners: usize) -> bool {
+        while self.listening.len() < listeners {
+            match self.stdout.recv_timeout(PATIENCE) {
+                Ok(line) => self.note_listener(&line),
+                Err(RecvTimeoutError::Disconnected) => return false,
+                Err(RecvTimeoutError::Timeout) => panic!("no line on standard output"),
+            }
+        }
+        true
+    }
+
+    fn note_listener(&mut self, line: &str) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let ["listening", kind, transport, address] = words[..] else {
+            panic!("not a line about a listener: {line}");
+        };
+        self.listening.push(Listening {
+            kind: kind.to_owned(),
+            transport: transport.to_owned(),
+            address: address.to_owned(),
+        });
     }
 
     /// The address of the internet that one listener said it has.
