@@ -3,7 +3,8 @@
 //! ```text
 //! counted list            the names of what there is
 //! counted NAME            does it, and tells: units allocations
-//! counted serve           an echo server, of streams and datagrams, for counting system calls
+//! counted serve           an echo server, for counting system calls
+//! counted serve-datagrams the same of datagrams
 //! ```
 //!
 //! What belongs to the count happens within the function `measured`, where `benches/guard` has
@@ -22,6 +23,7 @@ use std::time::Duration;
 use codecs::{Visitor, decode_all};
 use tidemill::codec::{Decoder, Encoder};
 use tidemill::protocols::{DatagramEcho, Echo, LineEcho};
+use tidemill::server::Builder;
 use tidemill::sim::{Manners, Node, Peer, World};
 use tidemill::{
     Address, ConnId, Context, Fault, Limits, NetAddr, Reactor, Server, Service, StreamHandler,
@@ -30,7 +32,8 @@ use tidemill::{
 fn main() {
     let name = std::env::args().nth(1).unwrap_or_default();
     match name.as_str() {
-        "serve" => serve(),
+        "serve" => serve("tcp", Server::builder().listen(any(), |_: &NetAddr| Echo)),
+        "serve-datagrams" => serve("udp", Server::builder().datagram(any(), DatagramEcho)),
         "list" => visit(&mut |name, _| println!("{name}")),
         _ => {
             let mut found = false;
@@ -278,18 +281,15 @@ impl Visitor for Codecs<'_> {
     }
 }
 
-fn serve() {
-    let any: Address = "127.0.0.1:0".parse().unwrap();
-    let server = Server::builder()
-        .listen(any.clone(), |_: &NetAddr| Echo)
-        .datagram(any, DatagramEcho)
-        .bind()
-        .unwrap();
-    for (bound, transport) in server.bound().iter().zip(["tcp", "udp"]) {
-        println!("listening echo {transport} {}", bound.address);
-    }
+fn serve(transport: &str, builder: Builder) {
+    let server = builder.bind().unwrap();
+    println!("listening echo {transport} {}", server.bound()[0].address);
     std::io::stdout().flush().unwrap();
     server.run().unwrap();
+}
+
+fn any() -> Address {
+    "127.0.0.1:0".parse().unwrap()
 }
 
 /// What is counted.
