@@ -2,13 +2,16 @@
 
 mod common;
 
+use std::cell::RefCell;
+use std::io;
 use std::net::UdpSocket;
 use std::os::unix::net::UnixDatagram;
 
 use common::*;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tidemill::protocols::{DatagramEcho, Echo};
-use tidemill::{Address, DatagramContext, NetAddr, Server};
+use tidemill::sys::DatagramOptions;
+use tidemill::{Address, Counters, DatagramContext, NetAddr, Reactor, Server};
 
 /// The most that fits into a datagram over IPv4: 65,535 less the headers of IP and UDP.
 const LARGEST: usize = 65_507;
@@ -226,4 +229,90 @@ fn datagrams_that_came_joined_are_shown_one_by_one() {
         let len = again(|| client.recv(&mut answer)).unwrap();
         assert_eq!(answer[..len], [number]);
     }
+}
+
+/// Turns until the counters say so.
+fn turn_until(reactor: &mut Reactor, is_done: impl Fn(Counters) -> bool) {
+    while !is_done(reactor.counters()) {
+        let turn = reactor.turn(Some(PATIENCE)).unwrap();
+        assert!(turn.edges > 0 || turn.has_work, "nothing comes: {:?}", reactor.counters());
+    }
+}
+
+/// A socket that is connected is told that nobody listens at its peer's port (ICMP).
+#[test]
+fn what_an_adopted_socket_is_told_of_its_peer_is_counted_and_does_not_end_it() {
+    let (ours, theirs) =
+        (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let (our_address, their_address) = (ours.local_addr().unwrap(), theirs.local_addr().unwrap());
+    ours.connect(their_address).unwrap();
+    let mut reactor = Reactor::new().unwrap();
+    reactor.adopt_datagram(ours, DatagramEcho).unwrap();
+    theirs.send_to(b"answer me if you can", our_address).unwrap();
+    drop(theirs);
+    turn_until(&mut reactor, |counters| counters.datagram_errors == 1);
+    let theirs = UdpSocket::bind(their_address).unwrap();
+    theirs.set_read_timeout(Some(PATIENCE)).unwrap();
+    theirs.send_to(b"here again", our_address).unwrap();
+    turn_until(&mut reactor, |counters| counters.datagrams_out == 2);
+    let mut answer = [0; 100];
+    let len = again(|| theirs.recv(&mut answer)).unwrap();
+    assert_eq!(&answer[..len], b"here again");
+}
+
+#[test]
+fn what_a_socket_sends_to_itself_is_dropped_and_counted() {
+    let me = std::rc::Rc::new(RefCell::new(NetAddr::Unnamed));
+    let to = me.clone();
+    let handler = move |cx: &mut DatagramContext<'_>, _: &NetAddr, payload: &[u8]| {
+        cx.send_to(&to.borrow(), payload);
+    };
+    let mut reactor: Reactor = Reactor::new().unwrap();
+    let (_, local) = reactor.bind_datagram(&any(), &DatagramOptions::default(), handler).unwrap();
+    *me.borrow_mut() = local.clone();
+    let client = udp_client(local.inet().unwrap());
+    client.send(b"round and round").unwrap();
+    turn_until(&mut reactor, |counters| {
+        assert!(counters.datagrams_in <= 1, "it was shown what it sent");
+        counters.datagrams_dropped == 1
+    });
+    assert_eq!(reactor.counters().datagrams_out, 1);
+}
+
+/// The call that sends all three stops at the second.
+#[test]
+fn one_that_cannot_be_sent_costs_only_itself() {
+    let handler = |cx: &mut DatagramContext<'_>, from: &NetAddr, _: &[u8]| {
+        cx.send_to(from, b"before");
+        cx.send_to(&NetAddr::Inet(([127, 0, 0, 1], 0).into()), b"to nobody");
+        cx.send_to(from, b"behind");
+    };
+    let mut reactor: Reactor = Reactor::new().unwrap();
+    let (_, local) = reactor.bind_datagram(&any(), &DatagramOptions::default(), handler).unwrap();
+    let client = udp_client(local.inet().unwrap());
+    client.send(b"x").unwrap();
+    turn_until(&mut reactor, |counters| counters.datagrams_out == 2);
+    assert_eq!(reactor.counters().datagrams_unsent, 1);
+    for sent in [b"before", b"behind"] {
+        let mut answer = [0; 100];
+        let len = again(|| client.recv(&mut answer)).unwrap();
+        assert_eq!(&answer[..len], sent);
+    }
+}
+
+/// Needs the right to have such a port; without it the simulated world has to do.
+#[test]
+fn the_echo_does_not_answer_ports_of_servers() {
+    let free = |port: u16| match UdpSocket::bind(("127.0.0.1", port)) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
+        outcome => Some(outcome),
+    };
+    let Some(Ok(chargen)) = (1..1024).rev().find_map(free) else { return };
+    let mut reactor: Reactor = Reactor::new().unwrap();
+    let options = DatagramOptions::default();
+    let (_, local) = reactor.bind_datagram(&any(), &options, DatagramEcho).unwrap();
+    chargen.send_to(b"x", local.inet().unwrap()).unwrap();
+    turn_until(&mut reactor, |counters| counters.datagrams_in == 1);
+    let counters = reactor.counters();
+    assert_eq!((counters.datagram_replies_refused, counters.datagrams_out), (1, 0));
 }

@@ -133,7 +133,23 @@ impl NetAddr {
 
     /// The port, where it is an internet address.
     pub fn port(&self) -> Option<u16> {
-        self.inet().map(|inet| inet.port())
+        match self {
+            NetAddr::Inet(inet) => Some(inet.port()),
+            _ => None,
+        }
+    }
+}
+
+impl NetAddr {
+    /// As `==`, which compares an address of IPv4 byte by byte.
+    #[inline]
+    pub(crate) fn is_same(&self, other: &NetAddr) -> bool {
+        match (self, other) {
+            (NetAddr::Inet(SocketAddr::V4(one)), NetAddr::Inet(SocketAddr::V4(two))) => {
+                one.port() == two.port() && one.ip().to_bits() == two.ip().to_bits()
+            }
+            _ => self == other,
+        }
     }
 }
 

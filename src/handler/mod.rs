@@ -31,7 +31,6 @@ mod stream;
 
 pub(crate) use context::Outgoing;
 pub use context::{AtLimit, Connect, Context, Desk};
-pub(crate) use datagram::Request;
 pub use datagram::{DatagramContext, DatagramHandler, ReplyTooLarge};
 pub use framed::{FrameHandler, Framed};
 pub use handle::{Handle, Refused, Ticket};

@@ -140,13 +140,16 @@ counters! {
     datagrams_in => "datagrams_in_total",
     /// Datagrams that the system took.
     datagrams_out => "datagrams_out_total",
-    /// Datagrams received and not shown to a handler: truncated, or from ourselves.
+    /// Datagrams received and not shown to a handler: truncated, from the socket's own address, or
+    /// from one that is not allowed.
     datagrams_dropped => "datagrams_dropped_total",
     /// Datagrams that the system lost for want of room in a socket's receive buffer, where it
     /// tells (Linux: SO_RXQ_OVFL, which comes with the next datagram).
     datagrams_overflowed => "datagrams_overflowed_total",
     /// Datagrams that were not sent: the queue was full, or the system refused them.
     datagrams_unsent => "datagrams_unsent_total",
+    /// Replies that were refused: larger than their request, or by an echo to a port below 1024.
+    datagram_replies_refused => "datagram_replies_refused_total",
     /// Errors told by a receive, which come of what was sent before (ICMP).
     datagram_errors => "datagram_errors_total",
     /// Lines of the log that were one too many of their kind in a second.

@@ -5,14 +5,18 @@ use crate::handler::{DatagramContext, DatagramHandler};
 
 /// Sends every datagram back to where it came from, except to ports below 1024: there live the
 /// servers (echo, chargen, domain, …) that would answer in turn, for ever, where somebody forged
-/// the sender's address (CERT CA-1996-01).
+/// the sender's address (CERT CA-1996-01). Those are counted as
+/// [`datagram_replies_refused`](crate::Counters::datagram_replies_refused).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DatagramEcho;
 
 impl<M: 'static> DatagramHandler<M> for DatagramEcho {
+    #[inline]
     fn on_datagram(&mut self, cx: &mut DatagramContext<'_, M>, from: &NetAddr, payload: &[u8]) {
         let is_service = from.port().is_some_and(|port| port < FIRST_CLIENT_PORT);
-        if !is_service && *from != NetAddr::Unnamed {
+        if is_service {
+            cx.count_refused_reply();
+        } else if !matches!(from, NetAddr::Unnamed) {
             // A reply as long as its request is always allowed.
             let _ = cx.reply(payload);
         }

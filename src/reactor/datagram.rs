@@ -10,7 +10,8 @@ use super::call::unwound;
 use super::endpoint::{Endpoint, Kind};
 use crate::base::address::NetAddr;
 use crate::base::id::EndpointId;
-use crate::handler::{DatagramContext, DatagramHandler, Request};
+use crate::handler::{DatagramContext, DatagramHandler, Handle};
+use crate::hub::Hub;
 use crate::hub::counters::Ledger;
 use crate::hub::notices::Notice;
 use crate::hub::pulse::Callback;
@@ -37,9 +38,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         while may_have_more && budget > 0 {
             batch.clear();
             may_have_more = self.receive_batch(slot, budget, &mut batch);
-            self.show_batch(slot, &batch);
-            // A run that the system made of several counts once: it is no larger than one may be.
-            budget = budget.saturating_sub(batch.iter().count().max(1));
+            // An error counts too, or one that stays would keep all others waiting.
+            budget = budget.saturating_sub(self.show_batch(slot, &batch).max(1));
         }
         self.batch = Some(batch);
         if may_have_more {
@@ -75,60 +75,53 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
-    /// Shows a batch to the handler, and sends what it wants sent. A panic costs the datagram at
-    /// hand.
-    fn show_batch(&mut self, slot: u32, batch: &ReceiveBatch) {
+    /// Shows a batch to the handler, and sends what it wants sent; answers how many datagrams
+    /// that were. A panic costs the datagram at hand.
+    fn show_batch(&mut self, slot: u32, batch: &ReceiveBatch) -> usize {
         let Some(Endpoint { id, timers, kind: Kind::Datagram(socketed), .. }) =
             self.endpoints.get_mut(slot as usize)
         else {
-            return;
+            return 0;
         };
         let id = *id;
-        self.desk.hub.counters.datagrams_overflowed.add(batch.overflowed());
+        let mut count = 0;
         let mut is_taken = true;
-        for (arrived, bytes) in batch.iter() {
-            let Arrived { received, to, segment_bytes } = arrived;
-            let from = &received.from;
-            // What claims to come from ourselves would be answered for ever.
-            if received.truncated
-                || is_own(from, *to, &socketed.local)
-                || !self.desk.handle.allows(from)
-            {
-                log::trace!("{id}: dropped a datagram of {} from {from}", received.len);
-                self.desk.hub.counters.datagrams_dropped.add(1);
+        let Socketed { socket, handler, queue, local } = socketed;
+        let mut cx = DatagramContext::new(&mut self.desk, timers, queue, id);
+        cx.desk.hub.counters.datagrams_overflowed.add(batch.overflowed());
+        for (arrived, payloads) in batch.arrivals() {
+            count += payloads.len();
+            if !is_welcome(arrived, local, &cx.desk.handle) {
+                log::trace!("{id}: dropped {} from {}", payloads.len(), arrived.from);
+                cx.desk.hub.counters.datagrams_dropped.add(payloads.len() as u64);
                 continue;
             }
-            let (first, mut rest) = bytes.split_at((*segment_bytes).min(bytes.len()));
-            let mut payload = first;
+            cx.desk.hub.counters.datagrams_in.add(payloads.len() as u64);
+            cx.desk.hub.counters.pulse.note(Callback::Datagram, slot);
+            cx.lay_out(arrived, payloads);
             loop {
-                log::trace!("{id}: received {} from {from}", payload.len());
-                self.desk.hub.counters.datagrams_in.add(1);
-                let request = Some(Request { from, to: *to, len: payload.len() });
-                let Socketed { handler, queue, .. } = socketed;
-                self.desk.hub.counters.pulse.note(Callback::Datagram, slot);
-                let mut cx = DatagramContext::new(&mut self.desk, timers, queue, id, request);
-                if let Err(message) = unwound(|| handler.on_datagram(&mut cx, from, payload)) {
-                    let hub = &mut self.desk.hub;
-                    hub.counters.panics.add(1);
-                    let what = format_args!("{id}: the datagram handler panicked: {message}");
-                    hub.log(Notice::DatagramPanicked, log::Level::Error, what);
-                }
                 // A batch must not fill the queue by itself.
-                let is_much =
-                    socketed.queue.len_bytes() > socketed.queue.max_bytes() / STAGED_SHARE;
-                if is_much && is_taken {
-                    is_taken = send(&mut self.platform, socketed, &self.desk.hub.counters, id);
+                let share = cx.queue.max_bytes() / STAGED_SHARE;
+                cx.set_queue_max(if is_taken { share } else { usize::MAX });
+                let outcome = unwound(|| handler.on_datagrams(&mut cx));
+                let is_much = is_taken && cx.queue.len_bytes() > share;
+                if let Err(message) = &outcome {
+                    tell_of_panic(&mut cx.desk.hub, id, message);
                 }
-                if rest.is_empty() {
+                if is_much {
+                    is_taken =
+                        send(&mut self.platform, socket, cx.queue, &cx.desk.hub.counters, id);
+                }
+                if !cx.has_datagrams() || (outcome.is_ok() && !is_much) {
                     break;
                 }
-                (payload, rest) = rest.split_at((*segment_bytes).min(rest.len()));
             }
         }
         if is_taken {
-            send(&mut self.platform, socketed, &self.desk.hub.counters, id);
+            send(&mut self.platform, socket, queue, &self.desk.hub.counters, id);
         }
         self.note_endpoint_deadline(slot);
+        count
     }
 
     /// Calls a datagram handler about something else than a datagram, and sends what it wants
@@ -145,12 +138,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         };
         let Socketed { handler, queue, .. } = socketed;
         self.desk.hub.counters.pulse.note(Callback::Datagram, slot);
-        let mut cx = DatagramContext::new(&mut self.desk, timers, queue, *id, None);
+        let mut cx = DatagramContext::new(&mut self.desk, timers, queue, *id);
         if let Err(message) = unwound(|| callback(&mut **handler, &mut cx)) {
-            let id = *id;
-            self.desk.hub.counters.panics.add(1);
-            let what = format_args!("{id}: the datagram handler panicked: {message}");
-            self.desk.hub.log(Notice::DatagramPanicked, log::Level::Error, what);
+            tell_of_panic(&mut self.desk.hub, *id, &message);
         }
         self.note_endpoint_deadline(slot);
         self.send_datagrams(slot);
@@ -160,19 +150,34 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         if let Some(Endpoint { id, kind: Kind::Datagram(socketed), .. }) =
             self.endpoints.get_mut(slot as usize)
         {
-            send(&mut self.platform, socketed, &self.desk.hub.counters, *id);
+            let Socketed { socket, queue, .. } = socketed;
+            send(&mut self.platform, socket, queue, &self.desk.hub.counters, *id);
         }
     }
 }
 
+/// Whether a datagram is shown to the handler: it is whole, its sender is allowed, and is not the
+/// socket itself, which would be answered for ever.
+#[inline]
+fn is_welcome<M>(arrived: &Arrived, local: &NetAddr, handle: &Handle<M>) -> bool {
+    !arrived.truncated && !is_own(&arrived.from, arrived.to, local) && handle.allows(&arrived.from)
+}
+
+#[cold]
+fn tell_of_panic(hub: &mut Hub, id: EndpointId, message: &str) {
+    hub.counters.panics.add(1);
+    let what = format_args!("{id}: the datagram handler panicked: {message}");
+    hub.log(Notice::DatagramPanicked, log::Level::Error, what);
+}
+
 /// Sends what waits, until the system takes no more. Answers whether it took all.
-fn send<M, P: Platform>(
+fn send<P: Platform>(
     platform: &mut P,
-    socketed: &mut Socketed<M, P>,
+    socket: &mut P::Datagram,
+    queue: &mut SendQueue,
     counters: &Ledger,
     id: EndpointId,
 ) -> bool {
-    let Socketed { socket, queue, .. } = socketed;
     counters.datagrams_unsent.add(queue.take_dropped());
     while !queue.is_empty() {
         match platform.send_queued(socket, queue) {
@@ -197,9 +202,9 @@ fn send<M, P: Platform>(
 /// (RFC 1812, section 5.3.7).
 #[inline]
 fn is_own(from: &NetAddr, to: Option<IpAddr>, local: &NetAddr) -> bool {
-    match (from.inet(), local.inet()) {
-        (Some(from), Some(local)) if from.port() != local.port() => false,
-        (Some(from), Some(local)) if local.ip().is_unspecified() => {
+    match (from, local) {
+        (NetAddr::Inet(from), NetAddr::Inet(local)) if from.port() != local.port() => false,
+        (NetAddr::Inet(from), NetAddr::Inet(local)) if local.ip().is_unspecified() => {
             from.ip().to_canonical().is_loopback() || to == Some(from.ip())
         }
         _ => from == local,

@@ -201,8 +201,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     pub(super) fn note_endpoint_deadline(&mut self, slot: u32) {
         let Some(endpoint) = self.endpoints.get(slot as usize) else { return };
-        let deadlines = [endpoint.timers.next(), endpoint.rests_until()];
-        if let Some(next) = deadlines.into_iter().flatten().min() {
+        if let Some(next) = endpoint.timers.next() {
+            self.endpoint_agenda.by(slot, next);
+        }
+        if let Some(next) = endpoint.rests_until() {
             self.endpoint_agenda.by(slot, next);
         }
     }

@@ -8,7 +8,7 @@ use crate::sys::net::{self, DatagramOptions, ListenOptions};
 use crate::sys::pass_on::Duplicate;
 use crate::sys::stream::OsStream;
 use crate::sys::unix_path::UnixPath;
-use crate::sys::{ReceiveBatch, Received, SendQueue, Socket, many, raw, socket};
+use crate::sys::{ReceiveBatch, Received, SendQueue, Socket, Token, many, raw, socket};
 
 /// A listener of the operating system.
 #[derive(Debug)]
@@ -64,14 +64,17 @@ pub struct OsDatagram {
     socket: OwnedFd,
     is_unix: bool,
     known: many::Known,
+    /// What it is registered under.
+    pub(super) token: Option<Token>,
+    /// Whether it took no more when it was last tried, so that an edge is to tell of room.
+    pub(super) is_full: bool,
 }
 
 impl OsDatagram {
     pub(super) fn bind(address: &Address, options: &DatagramOptions) -> io::Result<OsDatagram> {
         let (socket, path) = net::bind_datagram(address, options)?;
         let is_unix = !matches!(address, Address::Inet(_));
-        let known = many::prepare(socket.as_fd(), &socket::local_addr(socket.as_fd())?)?;
-        Ok(OsDatagram { path, socket, is_unix, known })
+        OsDatagram::new(path, socket, is_unix)
     }
 
     pub(super) fn adopt(fd: OwnedFd) -> io::Result<OsDatagram> {
@@ -80,8 +83,12 @@ impl OsDatagram {
             _ => return Err(invalid("not a datagram socket of the internet or Unix kind")),
         };
         raw::set_non_blocking_and_close_on_exec(fd.as_fd())?;
-        let known = many::prepare(fd.as_fd(), &socket::local_addr(fd.as_fd())?)?;
-        Ok(OsDatagram { path: None, socket: fd, is_unix, known })
+        OsDatagram::new(None, fd, is_unix)
+    }
+
+    fn new(path: Option<UnixPath>, socket: OwnedFd, is_unix: bool) -> io::Result<OsDatagram> {
+        let known = many::prepare(socket.as_fd(), &socket::local_addr(socket.as_fd())?)?;
+        Ok(OsDatagram { path, socket, is_unix, known, token: None, is_full: false })
     }
 
     /// For another process to have.

@@ -17,15 +17,16 @@
 
 use std::ffi::c_void;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-use libc::{c_int, iovec, mmsghdr, sockaddr_in, sockaddr_in6, sockaddr_storage};
-use socket2::{SockAddr, SockAddrStorage};
+use libc::{c_int, iovec, mmsghdr, sockaddr_storage, socklen_t};
 
-use super::batch::{Arrived, ReceiveBatch, SLOT_OFFSET, SendQueue};
-use super::{Received, socket};
+use super::batch::{Arrived, ReceiveBatch, SLOT_OFFSET, Senders};
+use super::cmsg::{self, Control};
+use super::send_queue::{Run, SendQueue};
+use super::sockaddr;
 use crate::base::address::NetAddr;
 
 /// What is known of one socket.
@@ -48,12 +49,6 @@ struct Table {
     controls: Vec<Control>,
 }
 
-/// Room for every control message that was asked for: of 12, 20, 4 and 4 bytes, each behind a
-/// header and padded to the next word.
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-struct Control([u8; 128]);
-
 // SAFETY: its headers point at what it owns, and at a buffer that goes wherever it goes (2).
 unsafe impl Send for Table {}
 
@@ -66,7 +61,7 @@ impl Table {
             headers: vec![header; len],
             vectors: vec![iovec { iov_base: ptr::null_mut(), iov_len: 0 }; len],
             names: vec![name; len],
-            controls: vec![Control([0; 128]); len],
+            controls: vec![Control::EMPTY; len],
         };
         let (vectors, names, controls) =
             (table.vectors.as_mut_ptr(), table.names.as_mut_ptr(), table.controls.as_mut_ptr());
@@ -84,9 +79,7 @@ impl Table {
 /// The headers of a [`ReceiveBatch`].
 pub(super) struct ReceiveHeaders {
     table: Table,
-    /// How many the last call has written to.
-    used: usize,
-    /// The room for control messages that all but those have.
+    /// The room for control messages that all of them have.
     control_bytes: usize,
 }
 
@@ -98,7 +91,20 @@ impl ReceiveHeaders {
             vector.iov_base = start.wrapping_add(index * (slot_bytes + SLOT_OFFSET)).cast();
             vector.iov_len = slot_bytes;
         }
-        ReceiveHeaders { table, used: slots, control_bytes: 0 }
+        for header in &mut table.headers {
+            header.msg_hdr.msg_namelen = NAME_BYTES;
+        }
+        ReceiveHeaders { table, control_bytes: 0 }
+    }
+
+    /// Gives all the same room for control messages.
+    fn set_room(&mut self, control_bytes: usize) {
+        if control_bytes != self.control_bytes {
+            for header in &mut self.table.headers {
+                header.msg_hdr.msg_controllen = control_bytes as _;
+            }
+            self.control_bytes = control_bytes;
+        }
     }
 }
 
@@ -114,20 +120,10 @@ pub(super) fn receive(
     known: &mut Known,
     batch: &mut ReceiveBatch,
 ) -> io::Result<bool> {
-    debug_assert!(batch.arrived.is_empty());
-    let headers = &mut batch.headers;
-    let table = &mut headers.table;
-    let control_bytes = if known.has_controls { size_of::<Control>() } else { 0 };
-    if control_bytes != headers.control_bytes {
-        headers.used = table.headers.len();
-        headers.control_bytes = control_bytes;
-    }
-    for header in &mut table.headers[..headers.used] {
-        header.msg_hdr.msg_controllen = control_bytes as _;
-        header.msg_hdr.msg_namelen = size_of::<sockaddr_storage>() as libc::socklen_t;
-    }
+    debug_assert!(batch.notes.is_empty());
+    batch.headers.set_room(if known.has_controls { size_of::<Control>() } else { 0 });
+    let table = &mut batch.headers.table;
     let max = max.min(table.headers.len());
-    headers.used = 0;
     let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
     // SAFETY: the descriptor is open (1), `max` headers point at what lives (2), and all of it is
     // ours (3), as the batch is.
@@ -143,99 +139,63 @@ pub(super) fn receive(
     if count < 0 {
         return Err(io::Error::last_os_error());
     }
-    let count = count as usize;
-    headers.used = count;
-    for (header, name) in table.headers[..count].iter().zip(&table.names) {
-        let mut arrived = Arrived {
-            received: Received {
-                len: header.msg_len as usize,
-                from: sender(name, header.msg_hdr.msg_namelen),
-                truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
-            },
-            to: None,
-            segment_bytes: usize::MAX,
-        };
-        if header.msg_hdr.msg_controllen > 0 {
-            let lost = heed(&header.msg_hdr, &mut arrived);
-            if let Some(lost) = lost {
-                batch.overflowed += u64::from(lost.wrapping_sub(known.lost));
-                known.lost = lost;
-            }
-        }
-        batch.arrived.push(arrived);
-    }
-    Ok(count == max)
+    note(count as usize, known, batch);
+    Ok(count as usize == max)
 }
 
-/// Reads the control messages of a datagram; answers the socket's count of lost ones, if told.
-fn heed(header: &libc::msghdr, arrived: &mut Arrived) -> Option<u32> {
-    let mut lost = None;
-    // SAFETY: the header points at what lives (2): the system has written so many bytes of control
-    // messages. Their data is read unaligned, and any bytes will do (4), as each is checked to be
-    // of the kind that has that type.
-    unsafe {
-        let mut at = libc::CMSG_FIRSTHDR(header);
-        while let Some(control) = at.as_ref() {
-            let data = libc::CMSG_DATA(control);
-            match (control.cmsg_level, control.cmsg_type) {
-                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                    let info = data.cast::<libc::in_pktinfo>().read_unaligned();
-                    arrived.to =
-                        Some(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()).into());
-                }
-                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                    let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
-                    let to = Ipv6Addr::from(info.ipi6_addr.s6_addr);
-                    arrived.to = (!to.to_canonical().is_multicast()).then_some(to.into());
-                }
-                (libc::SOL_UDP, libc::UDP_GRO) => {
-                    let bytes = data.cast::<c_int>().read_unaligned();
-                    arrived.segment_bytes = usize::try_from(bytes).unwrap_or(0).max(1);
-                }
-                (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
-                    lost = Some(data.cast::<u32>().read_unaligned());
-                }
-                _ => {}
-            }
-            at = libc::CMSG_NXTHDR(header, control);
+/// Notes what so many headers say, and makes them ready for the next call: the system has written
+/// over the room that they have.
+fn note(count: usize, known: &mut Known, batch: &mut ReceiveBatch) {
+    let ReceiveBatch { headers, notes, overflowed, .. } = batch;
+    let ReceiveHeaders { table, control_bytes } = headers;
+    // Of the datagram before, where that is all there is to say about it.
+    let mut previous = NO_NUMBER;
+    let rows = table.headers[..count].iter_mut().zip(&table.names).zip(&mut notes.lens);
+    for (slot, ((header, name), len)) in rows.enumerate() {
+        *len = header.msg_len as usize;
+        let is_alike = is_plain(&header.msg_hdr) && sockaddr::number(name) == previous;
+        if !is_alike {
+            previous = note_sender(slot, header, name, &mut notes.senders, known, overflowed);
         }
+        header.msg_hdr.msg_controllen = *control_bytes as _;
+        header.msg_hdr.msg_namelen = NAME_BYTES;
     }
-    lost
+    notes.filled = count;
 }
 
-/// The sender as the system wrote it.
+/// Notes from whom the datagram in a slot is, with all that is told beside it; answers the number
+/// of its sender, where that is all there is to say.
+#[inline(never)] // off the way of those that come from one sender in a row
+fn note_sender(
+    slot: usize,
+    header: &mmsghdr,
+    name: &sockaddr_storage,
+    senders: &mut Senders,
+    known: &mut Known,
+    overflowed: &mut u64,
+) -> u64 {
+    let (len, header) = (header.msg_len as usize, &header.msg_hdr);
+    let from = sockaddr::read(name, header.msg_namelen);
+    let mut arrived = Arrived::new(from, None, header.msg_flags & libc::MSG_TRUNC != 0);
+    if header.msg_controllen > 0 {
+        // SAFETY: the header points at what lives (2), and the system has just written it.
+        let told = unsafe { cmsg::read(header) };
+        arrived.to = told.to;
+        arrived.joined_bytes = told.joined_bytes.filter(|bytes| *bytes < len).unwrap_or(0);
+        if let Some(lost) = told.lost {
+            *overflowed += u64::from(lost.wrapping_sub(known.lost));
+            known.lost = lost;
+        }
+    }
+    senders.note(slot, arrived);
+    let is_all = is_plain(header) && sockaddr::is_v4(name, header.msg_namelen);
+    if is_all { sockaddr::number(name) } else { NO_NUMBER }
+}
+
+/// Whether nothing is told beside a datagram but its sender.
 #[inline]
-fn sender(name: &sockaddr_storage, len: libc::socklen_t) -> NetAddr {
-    let family = if len == 0 { libc::AF_UNSPEC } else { c_int::from(name.ss_family) };
-    let name: *const sockaddr_storage = name;
-    match family {
-        libc::AF_INET => {
-            // SAFETY: any bytes will do (4), and the storage is larger.
-            let inet = unsafe { &*name.cast::<sockaddr_in>() };
-            let ip = Ipv4Addr::from(inet.sin_addr.s_addr.to_ne_bytes());
-            NetAddr::Inet(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(inet.sin_port))))
-        }
-        libc::AF_INET6 => {
-            // SAFETY: as above.
-            let inet = unsafe { &*name.cast::<sockaddr_in6>() };
-            NetAddr::Inet(SocketAddr::V6(SocketAddrV6::new(
-                Ipv6Addr::from(inet.sin6_addr.s6_addr),
-                u16::from_be(inet.sin6_port),
-                inet.sin6_flowinfo,
-                inet.sin6_scope_id,
-            )))
-        }
-        libc::AF_UNIX => {
-            let mut storage = SockAddrStorage::zeroed();
-            // SAFETY: both are a `sockaddr_storage` by another name, and any bytes will do (4).
-            let address = unsafe {
-                *storage.view_as::<sockaddr_storage>() = *name;
-                SockAddr::new(storage, len)
-            };
-            socket::net_addr(&address)
-        }
-        _ => NetAddr::Unnamed,
-    }
+fn is_plain(header: &libc::msghdr) -> bool {
+    header.msg_flags & libc::MSG_TRUNC == 0 && header.msg_controllen == 0
 }
 
 /// The headers of what is sent. There is one set for all sockets; it is made when it is needed.
@@ -246,7 +206,6 @@ pub(super) struct SendHeaders {
 
 /// Sends from the front of the queue in one call, takes out what was sent, and answers how many
 /// datagrams that were. An error is about the datagram in front.
-///
 pub(super) fn send(
     fd: BorrowedFd<'_>,
     known: &mut Known,
@@ -267,52 +226,46 @@ pub(super) fn send(
     };
     if count < 0 {
         let error = io::Error::last_os_error();
-        let was_run =
-            known.can_segment && queue.runs().next().is_some_and(|(run, _)| run.count > 1);
-        if was_run && error.raw_os_error().is_some_and(|it| CANNOT_SEGMENT.contains(&it)) {
+        if known.can_segment && is_refused_run(&error, queue) {
             known.can_segment = false;
             return send(fd, known, headers, queue);
         }
         return Err(error);
     }
     let count = count as usize;
-    let datagrams = if known.can_segment {
-        queue.runs().take(count).map(|(run, _)| run.count).sum()
-    } else {
-        count
-    };
-    queue.discard(datagrams);
-    Ok(datagrams)
+    if known.can_segment {
+        return Ok(queue.discard_runs(count));
+    }
+    queue.discard(count);
+    Ok(count)
 }
 
-/// Fills headers from the front of the queue: one for each run, or for each datagram.
+/// Whether an error may be about a run that was to be cut, and not about its datagrams.
+fn is_refused_run(error: &io::Error, queue: &SendQueue) -> bool {
+    let is_run = queue.runs().next().is_some_and(|run| run.count() > 1);
+    is_run && error.raw_os_error().is_some_and(|it| CANNOT_SEGMENT.contains(&it))
+}
+
+/// Fills headers from the front of the queue, one for each run, or for each datagram; answers how
+/// many.
 fn fill(table: &mut Table, queue: &SendQueue, can_segment: bool) -> io::Result<usize> {
     let mut filled = 0;
-    for (run, payloads) in queue.runs() {
-        let piece_bytes = if can_segment { run.bytes } else { run.segment_bytes };
-        let mut rest = payloads;
+    for run in queue.runs() {
+        let mut rest = run.payloads;
+        let piece_bytes = if can_segment { rest.len() } else { run.segment_bytes };
         loop {
             if filled == table.headers.len() {
                 return Ok(filled);
             }
             let (piece, behind) = rest.split_at(piece_bytes.min(rest.len()));
             rest = behind;
-            let header = &mut table.headers[filled].msg_hdr;
-            header.msg_namelen = match write_name(&mut table.names[filled], &run.to) {
-                Ok(len) => len,
+            match table.put(filled, &run, piece) {
+                Ok(()) => filled += 1,
                 Err(error) if filled == 0 => return Err(error),
                 // The next call is about that one.
                 Err(_) => return Ok(filled),
-            };
-            let segment_bytes = if can_segment && run.count > 1 { run.segment_bytes } else { 0 };
-            header.msg_controllen = match (run.from, segment_bytes) {
-                (None, 0) => 0,
-                _ => write_controls(&mut table.controls[filled], run.from, segment_bytes) as _,
-            };
-            let vector = &mut table.vectors[filled];
-            vector.iov_base = piece.as_ptr().cast_mut().cast();
-            vector.iov_len = piece.len();
-            filled += 1;
+            }
+            // (What is empty has one piece too.)
             if rest.is_empty() {
                 break;
             }
@@ -321,94 +274,22 @@ fn fill(table: &mut Table, queue: &SendQueue, can_segment: bool) -> io::Result<u
     Ok(filled)
 }
 
-/// Writes an address, and answers its length; 0 is the peer that the socket is connected to.
-fn write_name(name: &mut sockaddr_storage, to: &NetAddr) -> io::Result<libc::socklen_t> {
-    let name: *mut sockaddr_storage = name;
-    let len = match to {
-        NetAddr::Inet(SocketAddr::V4(inet)) => {
-            // SAFETY: memory is ours (3): the storage is larger. Any bytes will do (4).
-            let to = unsafe { &mut *name.cast::<sockaddr_in>() };
-            to.sin_family = libc::AF_INET as libc::sa_family_t;
-            to.sin_port = inet.port().to_be();
-            to.sin_addr.s_addr = u32::from_ne_bytes(inet.ip().octets());
-            size_of::<sockaddr_in>() as libc::socklen_t
-        }
-        NetAddr::Inet(SocketAddr::V6(inet)) => {
-            // SAFETY: as above.
-            let to = unsafe { &mut *name.cast::<sockaddr_in6>() };
-            to.sin6_family = libc::AF_INET6 as libc::sa_family_t;
-            to.sin6_port = inet.port().to_be();
-            to.sin6_flowinfo = inet.flowinfo();
-            to.sin6_addr.s6_addr = inet.ip().octets();
-            to.sin6_scope_id = inet.scope_id();
-            size_of::<sockaddr_in6>() as libc::socklen_t
-        }
-        NetAddr::Path(path) => write_unix(name, &SockAddr::unix(path)?),
-        NetAddr::Abstract(abstract_name) => {
-            write_unix(name, &socket::abstract_address(abstract_name)?)
-        }
-        NetAddr::Unnamed => 0,
-    };
-    Ok(len)
-}
-
-fn write_unix(name: *mut sockaddr_storage, address: &SockAddr) -> libc::socklen_t {
-    // SAFETY: memory is ours (3), and no longer than a `sockaddr_storage` is what is copied.
-    unsafe {
-        ptr::copy_nonoverlapping(
-            address.as_ptr().cast::<u8>(),
-            name.cast::<u8>(),
-            address.len() as usize,
-        );
-    }
-    address.len()
-}
-
-/// Writes where a datagram leaves from, and into what it is cut; answers their length.
-fn write_controls(control: &mut Control, from: Option<IpAddr>, segment_bytes: usize) -> usize {
-    let mut writer = ControlWriter { control, len: 0 };
-    match from {
-        // The route decides on the interface: another one may lead back.
-        Some(IpAddr::V4(from)) => {
-            let spec_dst = libc::in_addr { s_addr: u32::from_ne_bytes(from.octets()) };
-            let any = libc::in_addr { s_addr: 0 };
-            let info = libc::in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: spec_dst, ipi_addr: any };
-            writer.push(libc::IPPROTO_IP, libc::IP_PKTINFO, info);
-        }
-        Some(IpAddr::V6(from)) => {
-            let address = libc::in6_addr { s6_addr: from.octets() };
-            let info = libc::in6_pktinfo { ipi6_addr: address, ipi6_ifindex: 0 };
-            writer.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info);
-        }
-        None => {}
-    }
-    if segment_bytes > 0 {
-        writer.push(libc::SOL_UDP, libc::UDP_SEGMENT, segment_bytes as u16);
-    }
-    writer.len
-}
-
-struct ControlWriter<'a> {
-    control: &'a mut Control,
-    len: usize,
-}
-
-impl ControlWriter<'_> {
-    fn push<T: Copy>(&mut self, level: c_int, kind: c_int, data: T) {
-        let bytes = size_of::<T>() as libc::c_uint;
-        // SAFETY: these two only calculate.
-        let (space, len) = unsafe { (libc::CMSG_SPACE(bytes), libc::CMSG_LEN(bytes)) };
-        assert!(self.len + space as usize <= size_of::<Control>());
-        let at = self.control.0[self.len..].as_mut_ptr().cast::<libc::cmsghdr>();
-        // SAFETY: memory is ours (3), as was just asserted; it is aligned, as `CMSG_SPACE` keeps
-        // it, and any bytes will do (4).
-        unsafe {
-            (*at).cmsg_len = len as _;
-            (*at).cmsg_level = level;
-            (*at).cmsg_type = kind;
-            libc::CMSG_DATA(at).cast::<T>().write_unaligned(data);
-        }
-        self.len += space as usize;
+impl Table {
+    /// Has a message be about a piece of a run, which the system is to cut where it is more than
+    /// one datagram.
+    #[inline]
+    fn put(&mut self, index: usize, run: &Run<'_>, piece: &[u8]) -> io::Result<()> {
+        let header = &mut self.headers[index].msg_hdr;
+        header.msg_namelen = sockaddr::write(&mut self.names[index], run.to)?;
+        let cut_bytes = if piece.len() > run.segment_bytes { run.segment_bytes } else { 0 };
+        header.msg_controllen = match (run.from, cut_bytes) {
+            (None, 0) => 0,
+            (from, _) => cmsg::write(&mut self.controls[index], from, cut_bytes) as _,
+        };
+        let vector = &mut self.vectors[index];
+        vector.iov_base = piece.as_ptr().cast_mut().cast();
+        vector.iov_len = piece.len();
+        Ok(())
     }
 }
 
@@ -447,3 +328,11 @@ const SEND_MESSAGES_MAX: usize = 64;
 /// A segment does not fit the path, the device cannot write checksums, or nobody knows how.
 const CANNOT_SEGMENT: [i32; 5] =
     [libc::EINVAL, libc::EIO, libc::ENOPROTOOPT, libc::EOPNOTSUPP, libc::EMSGSIZE];
+
+const NAME_BYTES: socklen_t = size_of::<sockaddr_storage>() as socklen_t;
+
+/// The number of no address: its family would be AF_UNSPEC.
+const NO_NUMBER: u64 = 0;
+
+#[cfg(test)]
+mod tests;

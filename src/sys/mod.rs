@@ -5,6 +5,8 @@
 //! answers with pipes in memory and a clock of its own.
 
 mod batch;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod cmsg;
 mod descriptors;
 mod endpoint;
 pub mod errors;
@@ -19,6 +21,9 @@ mod one_by_one;
 mod os;
 pub(crate) mod pass_on;
 mod raw;
+mod send_queue;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod sockaddr;
 mod socket;
 mod stream;
 #[cfg(test)]
@@ -32,7 +37,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use batch::{Arrived, ReceiveBatch, Run, SendQueue};
+pub use batch::{Arrivals, Arrived, Payloads, ReceiveBatch};
 pub use descriptors::descriptor_count;
 pub use endpoint::{OsDatagram, OsListener};
 pub use inherited::{Inherited, InheritedKind, inherited};
@@ -43,6 +48,7 @@ pub use pass_on::successor;
 pub use raw::descriptor_limit;
 #[cfg(feature = "signals")]
 pub(crate) use raw::is_signal_default;
+pub use send_queue::{Run, SendQueue};
 pub use stream::OsStream;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -61,7 +67,7 @@ use crate::base::time::Time;
 /// - A registered socket is watched in both directions, for its whole life, by *edges*. An edge
 ///   promises nothing (it may be late, doubled, or about something that has passed); but after a
 ///   call answered `WouldBlock`, an edge follows once that direction is worth trying again. A
-///   fresh registration counts as such a call.
+///   fresh registration counts as such a call, but for sending datagrams, which is tried first.
 /// - Errors carry the system's numbers (`io::Error::raw_os_error`), which [`errors`] sorts.
 pub trait Platform: 'static {
     /// A connected stream of bytes.

@@ -4,7 +4,8 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::batch::{ReceiveBatch, SendQueue};
+use super::batch::ReceiveBatch;
+use super::send_queue::SendQueue;
 use super::socket;
 use crate::base::address::NetAddr;
 
@@ -75,7 +76,7 @@ mod tests {
         for sent in [b"one", b"two"] {
             let mut batch = ReceiveBatch::new(4, 100);
             assert!(receive(theirs.as_fd(), 4, &mut known, &mut batch).unwrap());
-            let came: Vec<&[u8]> = batch.iter().map(|(_, bytes)| bytes).collect();
+            let came: Vec<&[u8]> = batch.datagrams().map(|(_, bytes)| bytes).collect();
             assert_eq!(came, [sent]);
         }
     }

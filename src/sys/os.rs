@@ -90,6 +90,32 @@ impl Os {
         self.poll.registry().register(&mut SourceFd(&fd), pack(token), interest)
     }
 
+    /// Has an edge follow once a socket that is full has room again. Room is not watched all the
+    /// time, as every datagram that leaves makes some: on the loopback each batch of answers would
+    /// be followed by a turn about nothing.
+    ///
+    /// Where that fails, an answer that something was sent stays what it is: the socket is watched
+    /// for too much, or will be asked again. Where nothing was, no edge would follow, and the
+    /// error is the answer.
+    fn watch_room<T>(
+        &self,
+        socket: &mut OsDatagram,
+        is_full: bool,
+        outcome: io::Result<T>,
+    ) -> io::Result<T> {
+        let Some(token) = socket.token.filter(|_| socket.is_full != is_full) else {
+            return outcome;
+        };
+        let interest = if is_full { BOTH } else { Interest::READABLE };
+        let fd = socket.fd().expect("it is open").as_raw_fd();
+        match self.poll.registry().reregister(&mut SourceFd(&fd), pack(token), interest) {
+            Ok(()) => socket.is_full = is_full,
+            Err(error) if is_full => return Err(error),
+            Err(_) => {}
+        }
+        outcome
+    }
+
     /// A descriptor that is closed leaves the poller by itself, but not while a duplicate of it
     /// is open somewhere: then its events would go on, under a token that may be another's by
     /// then.
@@ -176,7 +202,9 @@ impl Platform for Os {
     }
 
     fn register_datagram(&mut self, socket: &mut OsDatagram, token: Token) -> io::Result<()> {
-        self.register(socket, token, BOTH)
+        self.register(socket, token, Interest::READABLE)?;
+        socket.token = Some(token);
+        Ok(())
     }
 
     fn accept(&mut self, listener: &mut OsListener) -> io::Result<(OsStream, NetAddr)> {
@@ -235,7 +263,8 @@ impl Platform for Os {
     }
 
     fn send(&mut self, socket: &mut OsDatagram, payload: &[u8], to: &NetAddr) -> io::Result<()> {
-        socket.send(payload, to)
+        let outcome = socket.send(payload, to);
+        self.watch_room(socket, is_would_block(&outcome), outcome)
     }
 
     fn receive_batch(
@@ -248,7 +277,12 @@ impl Platform for Os {
     }
 
     fn send_queued(&mut self, socket: &mut OsDatagram, queue: &mut SendQueue) -> io::Result<usize> {
-        socket.send_queued(&mut self.send_headers, queue)
+        let outcome = socket.send_queued(&mut self.send_headers, queue);
+        let is_full = is_would_block(&outcome);
+        if is_full == socket.is_full || (socket.is_full && !queue.is_empty()) {
+            return outcome;
+        }
+        self.watch_room(socket, is_full, outcome)
     }
 
     fn look_up(&mut self, id: ConnId, name: &str, port: u16) -> io::Result<()> {
@@ -279,6 +313,10 @@ impl Wake for OsWaker {
         // There is no remedy: it fails only when the poller itself is broken.
         let _ = self.0.wake();
     }
+}
+
+fn is_would_block<T>(outcome: &io::Result<T>) -> bool {
+    outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 fn stream_interest(stream: &OsStream) -> Interest {

@@ -77,6 +77,24 @@ fn a_reply_larger_than_its_request_is_refused() {
     rig.settle();
     assert_eq!(peer.receive().unwrap().0, b"x!", "unless it is asked for by name");
     assert_eq!(peer.receive(), None);
+    assert_eq!(rig.reactor.counters().datagram_replies_refused, 1);
+}
+
+#[test]
+fn who_is_not_allowed_is_not_shown() {
+    let mut rig = Rig::new();
+    let local = bound(&mut rig, reply);
+    let (denied, other) = (client(&rig, "10.0.0.2:5000"), client(&rig, "10.0.0.3:5000"));
+    let prefix = "10.0.0.2".parse().unwrap();
+    rig.reactor.handle().set_access(crate::Access::allow_all().deny(prefix));
+    denied.send_to(b"1", &local);
+    other.send_to(b"2", &local);
+    denied.send_to(b"3", &local);
+    rig.settle();
+    assert_eq!(denied.receive(), None);
+    assert_eq!(other.receive().unwrap().0, b"2");
+    let counters = rig.reactor.counters();
+    assert_eq!((counters.datagrams_in, counters.datagrams_dropped), (1, 2));
 }
 
 #[test]

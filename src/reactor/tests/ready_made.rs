@@ -41,6 +41,7 @@ fn datagram_echo_does_not_answer_other_servers() {
     rig.settle();
     assert_eq!(client.receive().unwrap().0, b"x");
     assert_eq!(chargen.receive(), None);
+    assert_eq!(rig.reactor.counters().datagram_replies_refused, 1);
 }
 
 /// Takes a number, then as many bytes as it says; complains of what is no number.

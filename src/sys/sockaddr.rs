@@ -1,0 +1,110 @@
+//! Linux: addresses as the system writes and reads them, in memory that is there already
+//! (sockaddr(3type)).
+//!
+//! Each unsafe block meets these obligations:
+//!
+//! 1. *Any bytes will do*: a `sockaddr_storage` is initialized, as large and as aligned as every
+//!    type of address, and none of them has invalid values.
+//! 2. *Memory is ours*: what is written to is exclusively borrowed.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::ptr;
+
+use libc::{c_int, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t};
+use socket2::{SockAddr, SockAddrStorage};
+
+use super::socket;
+use crate::base::address::NetAddr;
+
+/// Family, port and address of IPv4 as one number, which is the same where they are.
+#[inline]
+pub(super) fn number(name: &sockaddr_storage) -> u64 {
+    // SAFETY: any bytes will do (1).
+    unsafe { *ptr::from_ref(name).cast::<u64>() }
+}
+
+/// Whether [`number`] says all about this address.
+#[inline]
+pub(super) fn is_v4(name: &sockaddr_storage, len: socklen_t) -> bool {
+    len > 0 && c_int::from(name.ss_family) == libc::AF_INET
+}
+
+/// An address as the system wrote it; without a length it wrote none.
+#[inline]
+pub(super) fn read(name: &sockaddr_storage, len: socklen_t) -> NetAddr {
+    let family = if len == 0 { libc::AF_UNSPEC } else { c_int::from(name.ss_family) };
+    let at = ptr::from_ref(name);
+    match family {
+        libc::AF_INET => {
+            // SAFETY: any bytes will do (1).
+            let inet = unsafe { &*at.cast::<sockaddr_in>() };
+            let ip = Ipv4Addr::from(inet.sin_addr.s_addr.to_ne_bytes());
+            NetAddr::Inet(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(inet.sin_port))))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: any bytes will do (1).
+            let inet = unsafe { &*at.cast::<sockaddr_in6>() };
+            NetAddr::Inet(SocketAddr::V6(SocketAddrV6::new(
+                Ipv6Addr::from(inet.sin6_addr.s6_addr),
+                u16::from_be(inet.sin6_port),
+                inet.sin6_flowinfo,
+                inet.sin6_scope_id,
+            )))
+        }
+        libc::AF_UNIX => {
+            let mut storage = SockAddrStorage::zeroed();
+            // SAFETY: both are a `sockaddr_storage` by another name, and any bytes will do (1).
+            let address = unsafe {
+                *storage.view_as::<sockaddr_storage>() = *at;
+                SockAddr::new(storage, len)
+            };
+            socket::net_addr(&address)
+        }
+        _ => NetAddr::Unnamed,
+    }
+}
+
+/// Writes an address, and answers its length; 0 is the peer that the socket is connected to.
+pub(super) fn write(name: &mut sockaddr_storage, to: &NetAddr) -> io::Result<socklen_t> {
+    let name: *mut sockaddr_storage = name;
+    let len = match to {
+        NetAddr::Inet(SocketAddr::V4(inet)) => {
+            // SAFETY: memory is ours (2), and any bytes will do (1).
+            let to = unsafe { &mut *name.cast::<sockaddr_in>() };
+            to.sin_family = libc::AF_INET as libc::sa_family_t;
+            to.sin_port = inet.port().to_be();
+            to.sin_addr.s_addr = u32::from_ne_bytes(inet.ip().octets());
+            size_of::<sockaddr_in>() as socklen_t
+        }
+        NetAddr::Inet(SocketAddr::V6(inet)) => {
+            // SAFETY: memory is ours (2), and any bytes will do (1).
+            let to = unsafe { &mut *name.cast::<sockaddr_in6>() };
+            to.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+            to.sin6_port = inet.port().to_be();
+            to.sin6_flowinfo = inet.flowinfo();
+            to.sin6_addr.s6_addr = inet.ip().octets();
+            to.sin6_scope_id = inet.scope_id();
+            size_of::<sockaddr_in6>() as socklen_t
+        }
+        NetAddr::Path(path) => write_unix(name, &SockAddr::unix(path)?),
+        NetAddr::Abstract(abstract_name) => {
+            write_unix(name, &socket::abstract_address(abstract_name)?)
+        }
+        NetAddr::Unnamed => 0,
+    };
+    Ok(len)
+}
+
+fn write_unix(name: *mut sockaddr_storage, address: &SockAddr) -> socklen_t {
+    // SAFETY: memory is ours (2), and no longer than a `sockaddr_storage` is what is copied.
+    unsafe {
+        ptr::copy_nonoverlapping(
+            address.as_ptr().cast::<u8>(),
+            name.cast::<u8>(),
+            address.len() as usize,
+        );
+    }
+    address.len()
+}
