@@ -26,9 +26,41 @@ pub(super) struct Listening<M: 'static, P: Platform> {
     pub(super) socket: Option<P::Listener>,
     pub(super) service: Box<dyn Service<M>>,
     pub(super) spread: Spread,
-    /// It does not accept before this, unless a connection closes: descriptors or memory ran
-    /// out, or the limit was reached. No edge will tell when those that wait can be accepted.
-    pub(super) rests_until: Option<Time>,
+    pub(super) rest: Option<Rest>,
+}
+
+/// A listener does not accept for now, and no edge will tell when it can. It also tries whenever
+/// a connection closes.
+#[derive(Clone, Copy)]
+pub(super) struct Rest {
+    why: Why,
+    /// In which turn it began: who has rested longest comes first, so that one listener which is
+    /// flooded leaves the others their turns.
+    pub(super) since: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// There are as many connections as may be.
+    Full,
+    /// The rate of accepting allows the next at this moment.
+    Rate(Time),
+    /// Descriptors or memory ran out; it tries again at this moment.
+    Exhausted(Time),
+}
+
+impl Rest {
+    /// When to try again, where time will tell.
+    pub(super) fn until(self) -> Option<Time> {
+        match self.why {
+            Why::Full => None,
+            Why::Rate(moment) | Why::Exhausted(moment) => Some(moment),
+        }
+    }
+
+    fn is_full(self) -> bool {
+        self.why == Why::Full
+    }
 }
 
 impl<M: 'static, P: Platform> Reactor<M, P> {
@@ -63,7 +95,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let Some(listener) = &mut listening.socket else { return false };
         match self.platform.accept(listener) {
             Ok((stream, peer)) => {
-                listening.rests_until = None;
+                listening.rest = None;
                 hub.counters.accepted.add(1);
                 self.accept_rate.note(hub.now);
                 let spread = listening.spread;
@@ -75,18 +107,19 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             }
             Err(error) => match AcceptError::of(&error) {
                 AcceptError::Empty => {
-                    listening.rests_until = None;
+                    listening.rest = None;
                     false
                 }
                 AcceptError::Retry => true,
                 AcceptError::Exhausted => {
                     let until = hub.now + hub.limits.accept_retry;
-                    if listening.rests_until.is_none() {
+                    let was_exhausted = |rest: Rest| matches!(rest.why, Why::Exhausted(_));
+                    if !listening.rest.is_some_and(was_exhausted) {
                         let what = format_args!("{id}: cannot accept, will try again: {error}");
                         hub.log(Notice::AcceptFailed, Level::Warn, what);
                     }
                     hub.counters.accept_rests.add(1);
-                    self.rest(slot, until);
+                    self.rest(slot, Why::Exhausted(until));
                     false
                 }
                 AcceptError::Broken => {
@@ -101,8 +134,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Has a listener wait where the limit on connections, or the rate of accepting, asks for it.
     fn must_rest(&mut self, slot: u32) -> bool {
         let hub = &self.desk.hub;
-        let rests_until = self.endpoints.get(slot as usize).and_then(Endpoint::rests_until);
-        let is_held = rests_until == Some(Time::MAX);
+        let before = self.endpoints.get(slot as usize).and_then(Endpoint::rest);
+        let is_held = before.is_some_and(Rest::is_full);
         let waits = hub.limits.when_full == WhenFull::Wait;
         // Once it is held, it is until there is some room.
         if waits
@@ -110,12 +143,12 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             && self.desk.handle.hold_accept(&hub.limits)
         {
             hub.counters.accept_holds.add(u64::from(!is_held));
-            self.rest(slot, Time::MAX);
+            self.rest(slot, Why::Full);
             return true;
         }
         if let Some(moment) = self.accept_rate.not_before(hub.now) {
-            hub.counters.accept_waits.add(u64::from(rests_until.is_none()));
-            self.rest(slot, moment);
+            hub.counters.accept_waits.add(u64::from(before.is_none()));
+            self.rest(slot, Why::Rate(moment));
             return true;
         }
         false
@@ -152,21 +185,21 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     /// Has a listener wait, for a moment or for a connection to close.
-    fn rest(&mut self, slot: u32, until: Time) {
+    fn rest(&mut self, slot: u32, why: Why) {
+        let turn = self.desk.hub.counters.turns.get();
         if let Kind::Listener(listening) = &mut self.endpoints[slot as usize].kind {
-            listening.rests_until = Some(until);
+            let rest = Rest { why, since: listening.rest.map_or(turn, |rest| rest.since) };
+            listening.rest = Some(rest);
+            self.endpoint_agenda.by(slot, rest.until().unwrap_or(Time::MAX));
         }
-        self.endpoint_agenda.by(slot, until);
     }
 
     /// The time to try again has come.
     pub(super) fn end_rest(&mut self, slot: u32) {
         let now = self.desk.hub.now;
-        let Some(endpoint) = self.endpoints.get(slot as usize) else { return };
-        if let Kind::Listener(Listening { rests_until: Some(until), .. }) = endpoint.kind {
-            if until <= now {
-                self.note_endpoint(slot);
-            }
+        let rest = self.endpoints.get(slot as usize).and_then(Endpoint::rest);
+        if rest.and_then(Rest::until).is_some_and(|until| until <= now) {
+            self.note_endpoint(slot);
         }
     }
 
@@ -177,21 +210,20 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Listeners that rest at the limit go on once another reactor has closed a connection.
     fn retry_held(&mut self) {
-        let is_held = |until| until == Time::MAX;
         let mut endpoints = self.endpoints.iter();
         // Somebody else may have taken what had come free: then the next to close must wake us
         // once more.
         if self.neighbours.is_some()
-            && endpoints.any(|(_, endpoint)| endpoint.rests_until().is_some_and(is_held))
+            && endpoints.any(|(_, endpoint)| endpoint.rest().is_some_and(Rest::is_full))
             && !self.desk.handle.hold_accept(&self.desk.hub.limits)
         {
-            self.retry_where(is_held);
+            self.retry_where(Rest::is_full);
         }
     }
 
-    fn retry_where(&mut self, may_retry: impl Fn(Time) -> bool) {
+    fn retry_where(&mut self, may_retry: impl Fn(Rest) -> bool) {
         for (slot, endpoint) in &mut self.endpoints {
-            if endpoint.rests_until().is_some_and(&may_retry) && !endpoint.is_ready {
+            if endpoint.rest().is_some_and(&may_retry) && !endpoint.is_ready {
                 endpoint.is_ready = true;
                 self.ready_endpoints.push(slot as u32);
             }

@@ -5,13 +5,12 @@ use std::io;
 use log::Level;
 
 use super::Reactor;
-use super::accept::Listening;
+use super::accept::{Listening, Rest};
 use super::call::unwound;
 use super::datagram::Socketed;
 use super::place::Spread;
 use crate::base::address::NetAddr;
 use crate::base::id::{ConnId, EndpointId};
-use crate::base::time::Time;
 use crate::handler::{DatagramHandler, Service, ServiceContext};
 use crate::hub::agenda::Timers;
 use crate::hub::notices::Notice;
@@ -39,10 +38,10 @@ impl<M: 'static, P: Platform> Endpoint<M, P> {
         }
     }
 
-    /// Until when it rests, where it is a listener that does.
-    pub(super) fn rests_until(&self) -> Option<Time> {
+    /// Its rest, where it is a listener that has one.
+    pub(super) fn rest(&self) -> Option<Rest> {
         match &self.kind {
-            Kind::Listener(listening) => listening.rests_until,
+            Kind::Listener(listening) => listening.rest,
             Kind::Datagram(_) => None,
         }
     }
@@ -69,7 +68,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         service: Box<dyn Service<M>>,
         spread: Spread,
     ) -> io::Result<NetAddr> {
-        let listening = Listening { socket: listener, service, spread, rests_until: None };
+        let listening = Listening { socket: listener, service, spread, rest: None };
         let slot = self.add_endpoint(id, Kind::Listener(listening))?;
         self.call_service(slot, |service, cx| service.on_start(cx));
         Ok(self.endpoints[slot as usize].local_addr().unwrap_or(NetAddr::Unnamed))
@@ -144,7 +143,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 self.close_endpoint(id);
             } else if let Kind::Listener(listening) = &mut self.endpoints[slot as usize].kind {
                 // The service stays: others may yet hand over what they have accepted.
-                listening.rests_until = None;
+                listening.rest = None;
                 if let Some(listener) = listening.socket.take() {
                     self.platform.close_listener(listener);
                 }
@@ -167,10 +166,15 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
-    /// Gives every endpoint on the list its turn.
+    /// Gives every endpoint on the list its turn; of listeners that have rested, the one that did
+    /// for longest has the first.
     pub(super) fn work_ready_endpoints(&mut self) {
         std::mem::swap(&mut self.slots, &mut self.ready_endpoints);
         let mut slots = std::mem::take(&mut self.slots);
+        if slots.len() > 1 {
+            let rest = |&slot: &u32| self.endpoints.get(slot as usize).and_then(Endpoint::rest);
+            slots.sort_by_key(|slot| rest(slot).map_or(u64::MAX, |rest| rest.since));
+        }
         for slot in slots.drain(..) {
             let Some(endpoint) = self.endpoints.get_mut(slot as usize) else { continue };
             endpoint.is_ready = false;
@@ -204,7 +208,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         if let Some(next) = endpoint.timers.next() {
             self.endpoint_agenda.by(slot, next);
         }
-        if let Some(next) = endpoint.rests_until() {
+        // What is looked at anyway needs no waking.
+        let rest = endpoint.rest().filter(|_| !endpoint.is_ready);
+        if let Some(next) = rest.and_then(Rest::until) {
             self.endpoint_agenda.by(slot, next);
         }
     }

@@ -74,6 +74,19 @@ fn running_out_of_descriptors_or_memory_is_survived() {
 }
 
 #[test]
+fn running_out_is_told_of_also_where_the_listener_had_waited_for_something_else() {
+    let mut rig = Rig::with(|limits| limits.connections = 1);
+    rig.serve(echo);
+    let first = rig.connect();
+    let _second = rig.connect();
+    rig.world.fail_next(Call::Accept, libc::EMFILE);
+    first.finish();
+    rig.settle();
+    assert_eq!(rig.reactor.counters().accept_rests, 1);
+    assert_eq!(logged("cannot accept"), 1);
+}
+
+#[test]
 fn a_listener_that_rests_tries_again_when_a_connection_closes() {
     let mut rig = Rig::with(|limits| limits.accept_retry = secs(1000));
     rig.serve(plain);

@@ -219,3 +219,30 @@ fn addresses_are_allowed_and_denied_while_it_runs() {
     assert_eq!(rig.reactor.counters().refused_denied, 2);
     assert_eq!(rig.reactor.counters().accepted, 5);
 }
+
+#[test]
+fn at_the_rate_a_flood_of_one_listener_leaves_another_its_turn() {
+    let mut rig = Rig::with(|limits| limits.accepts_per_second = 10);
+    rig.serve(echo);
+    let other = rig.serve_elsewhere();
+    let _flood: Vec<Peer> = (0..100).map(|_| rig.world.connect(at())).collect();
+    rig.settle();
+    let stranger = rig.world.connect(other);
+    rig.pass(secs(1));
+    assert!(rig.is_served(&stranger));
+}
+
+#[test]
+fn at_the_limit_a_flood_of_one_listener_leaves_another_its_turn() {
+    let mut rig = Rig::with(|limits| limits.connections = 2);
+    rig.serve(echo);
+    let other = rig.serve_elsewhere();
+    let flood: Vec<Peer> = (0..10).map(|_| rig.world.connect(at())).collect();
+    let stranger = rig.world.connect(other);
+    rig.settle();
+    for peer in &flood[..2] {
+        peer.finish();
+        rig.settle();
+    }
+    assert!(rig.is_served(&stranger));
+}
