@@ -491,9 +491,7 @@ impl<M: 'static, P: Platform> Drop for Reactor<M, P> {
         for stream in self.sources.iter_mut().filter_map(Option::take) {
             self.platform.close(stream);
         }
-        for endpoint in self.endpoints.drain() {
-            endpoint.close(&mut self.platform);
-        }
+        self.remove_endpoints();
         for (_, row) in &self.desk.hub.rows {
             if row.is_accepted() {
                 self.desk.handle.leave(&row.peer.address(), &self.desk.hub.limits);

@@ -246,3 +246,26 @@ fn at_the_limit_a_flood_of_one_listener_leaves_another_its_turn() {
     }
     assert!(rig.is_served(&stranger));
 }
+
+#[test]
+fn a_service_that_panics_as_it_is_dropped_costs_no_count() {
+    struct Sore(Log);
+    impl Service<u32> for Sore {
+        fn accept(&mut self, _: &NetAddr) -> Option<Box<dyn StreamHandler<u32>>> {
+            Some(Box::new(self.0.handler(&script(echo))))
+        }
+    }
+    impl Drop for Sore {
+        fn drop(&mut self) {
+            panic!("as it is dropped");
+        }
+    }
+    let mut rig = Rig::with(|limits| limits.connections_per_client = 10);
+    rig.reactor.listen(&at(), Sore(rig.log.clone())).unwrap();
+    let _peer = rig.connect();
+    let handle = rig.reactor.handle().clone();
+    assert_eq!((handle.client_count(), handle.connection_count()), (1, 1));
+    drop(rig);
+    assert_eq!((handle.client_count(), handle.connection_count()), (0, 0));
+    assert_eq!(logged("as it is dropped"), 1);
+}
