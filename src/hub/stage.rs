@@ -151,6 +151,9 @@ impl Stage {
         &mut self,
         fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
+        if self.pieces.is_empty() {
+            self.own.clear(); // one that panicked may have left something
+        }
         let start = self.own.len();
         let filled = fill(&mut self.own);
         if self.own.len() < start {
@@ -310,6 +313,23 @@ mod tests {
             assert_eq!(rest, b"abcdefgh"[sent..]);
             assert!(stage.is_empty());
         }
+    }
+
+    #[test]
+    fn encoders_that_panic_leave_no_more_than_one_has_written() {
+        use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+        let mut stage = Stage::new();
+        for _ in 0..10 {
+            stage.open(0, true, b"");
+            let half_way = |out: &mut Vec<u8>| -> Result<(), ()> {
+                out.extend([0; 1000]);
+                resume_unwind(Box::new("half-way"))
+            };
+            assert!(catch_unwind(AssertUnwindSafe(|| stage.push_with(half_way))).is_err());
+            assert!(stage.is_empty());
+            stage.close();
+        }
+        assert!(stage.own.len() <= 1000, "{}", stage.own.len());
     }
 
     #[test]
