@@ -22,7 +22,7 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Watches for callbacks that take longer than this (a millisecond at the least), which it
+    /// Watches for callbacks that take longer than this (four milliseconds at the least), which it
     /// notices up to a quarter later.
     ///
     /// # Errors
