@@ -163,14 +163,15 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             Refusal::ClientFull => counters.refused_client_full.add(1),
             Refusal::Denied => counters.refused_denied.add(1),
         }
-        let Kind::Listener(listening) = &mut self.endpoints[slot as usize].kind else { return };
         log::debug!("{peer} is refused: {why}");
-        self.desk.hub.counters.pulse.note(Callback::Service, slot);
+        self.note_callback(Callback::Service, slot);
+        let Kind::Listener(listening) = &mut self.endpoints[slot as usize].kind else { return };
         let platform = &mut self.platform;
         let told = unwound(|| match listening.service.farewell(why) {
             [] => false,
             words => platform.write(&mut stream, &[IoSlice::new(words)]).is_ok(),
         });
+        self.note_return(Callback::Service, slot);
         match told {
             Ok(true) => self.platform.close(stream),
             Ok(false) => self.platform.abort(stream),
@@ -324,11 +325,13 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         peer: &NetAddr,
     ) -> Option<Box<dyn crate::handler::StreamHandler<M>>> {
         let slot = self.endpoint_slot(id)?;
+        self.note_callback(Callback::Service, slot);
         let Kind::Listener(listening) = &mut self.endpoints[slot as usize].kind else {
             return None;
         };
-        self.desk.hub.counters.pulse.note(Callback::Service, slot);
-        match unwound(|| listening.service.accept(peer)) {
+        let asked = unwound(|| listening.service.accept(peer));
+        self.note_return(Callback::Service, slot);
+        match asked {
             Ok(Some(handler)) => Some(handler),
             Ok(None) => {
                 self.desk.hub.counters.refused.add(1);

@@ -180,7 +180,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             endpoint.is_ready = false;
             match endpoint.kind {
                 Kind::Listener(_) => self.accept(slot),
-                Kind::Datagram(_) => self.exchange_datagrams(slot),
+                Kind::Datagram(_) => self.watch_datagrams(slot, |it| it.exchange_datagrams(slot)),
             }
         }
         self.slots = slots;
@@ -196,7 +196,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             self.desk.hub.counters.timers_fired.add(1);
             match endpoint.kind {
                 Kind::Listener(_) => self.call_service(slot, |it, cx| it.on_timer(cx, tag)),
-                Kind::Datagram(_) => self.call_datagram(slot, |it, cx| it.on_timer(cx, tag)),
+                Kind::Datagram(_) => self.watch_datagrams(slot, |reactor| {
+                    reactor.call_datagram(slot, |it, cx| it.on_timer(cx, tag));
+                }),
             }
         }
         self.end_rest(slot);
@@ -221,16 +223,17 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         slot: u32,
         callback: impl FnOnce(&mut dyn Service<M>, &mut ServiceContext<'_, M>),
     ) {
+        self.note_callback(Callback::Service, slot);
         let Some(Endpoint { id, timers, kind: Kind::Listener(listening), .. }) =
             self.endpoints.get_mut(slot as usize)
         else {
             return;
         };
-        self.desk.hub.counters.pulse.note(Callback::Service, slot);
-        let mut cx = ServiceContext::new(&mut self.desk, timers, *id);
+        let id = *id;
+        let mut cx = ServiceContext::new(&mut self.desk, timers, id);
         let called = unwound(|| callback(&mut *listening.service, &mut cx));
+        self.note_return(Callback::Service, slot);
         if let Err(message) = called {
-            let id = *id;
             self.desk.hub.counters.panics.add(1);
             let what = format_args!("{id}: the service panicked: {message}");
             self.desk.hub.log(Notice::ServicePanicked, Level::Error, what);

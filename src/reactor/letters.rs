@@ -151,9 +151,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         };
         match self.endpoints[slot as usize].kind {
             Kind::Listener(_) => self.call_service(slot, |it, cx| it.on_message(cx, message)),
-            Kind::Datagram(_) => {
-                self.call_datagram(slot, |it, cx| it.on_message(cx, message));
-            }
+            Kind::Datagram(_) => self.watch_datagrams(slot, |reactor| {
+                reactor.call_datagram(slot, |it, cx| it.on_message(cx, message));
+            }),
         }
     }
 }

@@ -14,11 +14,23 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// A callback is about to be called, of a connection or an endpoint in this place.
     #[inline(always)] // on the way of every request
     pub(super) fn note_callback(&mut self, callback: Callback, slot: u32) {
-        let hub = &mut self.desk.hub;
-        hub.counters.pulse.note(callback, slot);
-        if hub.stopwatch.is_on() {
-            hub.stopwatch.started = self.platform.now();
+        self.desk.hub.counters.pulse.note(callback, slot);
+        self.start_watch();
+    }
+
+    #[inline(always)]
+    fn start_watch(&mut self) {
+        let watch = &mut self.desk.hub.stopwatch;
+        if watch.is_on() {
+            watch.started = self.platform.now();
         }
+    }
+
+    /// Times what calls a datagram socket's handler as one, since a batch does so many times.
+    pub(super) fn watch_datagrams(&mut self, slot: u32, work: impl FnOnce(&mut Self)) {
+        self.start_watch();
+        work(self);
+        self.note_return(Callback::Datagram, slot);
     }
 
     /// It has returned.

@@ -1,6 +1,7 @@
 //! Callbacks that hold the loop up, and logs that stay short all the same.
 
 use super::*;
+use crate::handler::DatagramContext;
 use crate::sys::Platform;
 
 /// Time goes on, in the middle of a callback.
@@ -66,6 +67,49 @@ fn among_many_callbacks_the_one_that_held_is_named_the_next_time() {
     }
     round(&mut rig);
     assert_eq!(logged("a turn took 300.0ms with 6 callbacks"), 2);
+}
+
+/// Two connections that come and go together.
+fn two_at_once(rig: &mut Rig) {
+    let peers = [rig.world.connect(at()), rig.world.connect(at())];
+    rig.settle();
+    drop(peers);
+}
+
+#[test]
+fn services_are_timed_as_well() {
+    let mut rig = Rig::with(|limits| limits.stall = ms(100));
+    let (world, log) = (rig.world.clone(), rig.log.clone());
+    let id = rig.reactor.listen(&at(), move |_: &NetAddr| {
+        dawdle(&world, ms(200));
+        log.handler(&script(echo))
+    });
+    let id = id.unwrap().0;
+    two_at_once(&mut rig);
+    assert_eq!(logged("the next turns will be timed"), 1);
+    two_at_once(&mut rig);
+    assert_eq!(logged(&format!("a service of {id} held the loop up for 200")), 1);
+}
+
+#[test]
+fn datagram_handlers_are_timed_as_well() {
+    let mut rig = Rig::with(|limits| limits.stall = ms(100));
+    let world = rig.world.clone();
+    let options = DatagramOptions::default();
+    let handler = move |_: &mut DatagramContext<'_, u32>, _: &NetAddr, _: &[u8]| {
+        dawdle(&world, ms(200));
+    };
+    let (id, local) = rig.reactor.bind_datagram(&at(), &options, handler).unwrap();
+    let peer = rig.world.bind_datagram("10.0.0.2:5000".parse::<Address>().unwrap());
+    let mut two_at_once = || {
+        peer.send_to(b"1", &local);
+        peer.send_to(b"2", &local);
+        rig.settle();
+    };
+    two_at_once();
+    assert_eq!(logged("the next turns will be timed"), 1);
+    two_at_once();
+    assert_eq!(logged(&format!("a datagram handler of {id} held the loop up for")), 1);
 }
 
 #[test]
