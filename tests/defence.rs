@@ -46,6 +46,28 @@ fn ends_by(process: &Process, reason: &str) {
 }
 
 #[test]
+fn the_metrics_are_served_as_http_has_it() {
+    let process = serve(&["--echo", ANY]);
+    let ask = |request: &str| {
+        let mut stream = process.connect(1);
+        write!(stream, "{request}\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
+        head.to_owned()
+    };
+    assert!(ask("GET /metrics HTTP/1.1").starts_with("HTTP/1.1 200 "));
+    assert!(ask("GET /metrics?module=mill HTTP/1.0").starts_with("HTTP/1.1 200 "));
+    assert!(ask("GET /metricsx HTTP/1.1").starts_with("HTTP/1.1 404 "));
+    let refused = ask("POST /metrics HTTP/1.1");
+    assert!(refused.starts_with("HTTP/1.1 405 "));
+    assert!(refused.contains("\r\nAllow: GET\r\n"), "RFC 9110, section 15.5.6");
+    assert!(ask("GET /metrics").starts_with("HTTP/1.1 400 "));
+    process.stop();
+}
+
+#[test]
 fn at_the_limit_on_connections_the_listener_stops() {
     let process = serve(&["--echo", ANY, "--limit", "connections=1"]);
     let mut inside = process.connect(0);

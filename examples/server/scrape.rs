@@ -66,9 +66,10 @@ impl Scrape {
             other => format!("{other}\n"),
         };
         let (status, length) = (self.status, body.len());
+        let allow = if status == NOT_ALLOWED { "Allow: GET\r\n" } else { "" };
         let head = format!(
             "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
-             Content-Length: {length}\r\nConnection: close\r\n\r\n"
+             {allow}Content-Length: {length}\r\nConnection: close\r\n\r\n"
         );
         cx.write(head.as_bytes());
         cx.write(body.as_bytes());
@@ -78,10 +79,12 @@ impl Scrape {
 /// How a request line is answered.
 fn status(line: &[u8]) -> &'static str {
     let mut words = line.split(|byte| *byte == b' ');
+    // What is asked behind a `?` is nothing that we know.
+    let path = |target: &[u8]| target.split(|byte| *byte == b'?').next() == Some(b"/metrics");
     match (words.next(), words.next(), words.next()) {
-        (Some(b"GET"), Some(b"/metrics"), Some(b"HTTP/1.1" | b"HTTP/1.0")) => OK,
+        (Some(b"GET"), Some(target), Some(b"HTTP/1.1" | b"HTTP/1.0")) if path(target) => OK,
         (Some(b"GET"), Some(_), Some(b"HTTP/1.1" | b"HTTP/1.0")) => "404 Not Found",
-        (Some(_), Some(_), Some(b"HTTP/1.1" | b"HTTP/1.0")) => "405 Method Not Allowed",
+        (Some(_), Some(_), Some(b"HTTP/1.1" | b"HTTP/1.0")) => NOT_ALLOWED,
         _ => "400 Bad Request",
     }
 }
@@ -97,5 +100,6 @@ fn metrics(of: &Handle) -> String {
 }
 
 const OK: &str = "200 OK";
+const NOT_ALLOWED: &str = "405 Method Not Allowed";
 const HEAD_LINES: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(10);
