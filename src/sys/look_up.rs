@@ -79,10 +79,13 @@ impl LookUps {
     }
 
     /// One that has come to an end. Costs nothing while none is under way.
+    #[inline]
     pub(super) fn next(&mut self) -> Option<Answer> {
-        if self.open_count == 0 {
-            return None;
-        }
+        if self.open_count == 0 { None } else { self.next_of_open() }
+    }
+
+    #[inline(never)]
+    fn next_of_open(&mut self) -> Option<Answer> {
         let answer = self.shared.lock().answers.pop_front()?;
         self.open_count -= 1;
         Some(answer)

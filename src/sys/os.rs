@@ -3,16 +3,19 @@
 //! Made for epoll and kqueue, whose sources need no bookkeeping of their own: so sockets are
 //! plain descriptors, and only their registration is mio's affair.
 
+#[cfg_attr(all(target_os = "linux", target_pointer_width = "64"), path = "os/epoll.rs")]
+mod events;
+
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::event::Event;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll};
+use mio::{Interest, Poll};
 
+use self::events::Events;
 use crate::base::address::{Address, NetAddr};
 use crate::base::id::ConnId;
 use crate::base::time::Time;
@@ -21,7 +24,7 @@ use crate::sys::look_up::LookUps;
 use crate::sys::net::{self, DatagramOptions, ListenOptions, StreamOptions};
 use crate::sys::stream::OsStream;
 use crate::sys::{
-    Edge, Platform, Readiness, ReceiveBatch, Received, SendQueue, Socket, Token, Wake, many,
+    Edge, Platform, ReceiveBatch, Received, SendQueue, Socket, Token, Wake, many, raw,
 };
 
 /// The operating system.
@@ -39,7 +42,8 @@ pub struct Os {
     send_headers: many::SendHeaders,
     /// How long a wait asks again and again before it sleeps.
     busy_poll: Duration,
-    start: Instant,
+    /// When its clock began, by the system's.
+    start: u64,
 }
 
 impl Os {
@@ -51,9 +55,9 @@ impl Os {
         let poll = Poll::new()?;
         let waker = Arc::new(OsWaker(mio::Waker::new(poll.registry(), WAKER)?));
         let look_ups = LookUps::new(net::look_up, Arc::clone(&waker) as Arc<dyn Wake>);
-        let events = Events::with_capacity(EVENTS_MAX);
+        let events = Events::new(EVENTS_MAX);
         let send_headers = many::SendHeaders::default();
-        let (busy_poll, start) = (Duration::ZERO, Instant::now());
+        let (busy_poll, start) = (Duration::ZERO, raw::monotonic_nanos());
         Ok(Os { poll, events, waker, look_ups, send_headers, busy_poll, start })
     }
 
@@ -67,14 +71,14 @@ impl Os {
         let start = Instant::now();
         let most = timeout.map_or(self.busy_poll, |timeout| timeout.min(self.busy_poll));
         while self.events.is_empty() && start.elapsed() < most {
-            self.poll.poll(&mut self.events, Some(Duration::ZERO))?;
+            self.events.poll(&mut self.poll, Some(Duration::ZERO))?;
         }
         Ok(())
     }
 
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         if self.busy_poll.is_zero() || timeout == Some(Duration::ZERO) {
-            return self.poll.poll(&mut self.events, timeout);
+            return self.events.poll(&mut self.poll, timeout);
         }
         self.events.clear();
         self.spin(timeout)?;
@@ -82,7 +86,7 @@ impl Os {
             return Ok(());
         }
         let rest = timeout.map(|timeout| timeout.saturating_sub(self.busy_poll));
-        self.poll.poll(&mut self.events, rest)
+        self.events.poll(&mut self.poll, rest)
     }
 
     fn register(&self, socket: &impl Socket, token: Token, interest: Interest) -> io::Result<()> {
@@ -142,8 +146,9 @@ impl Platform for Os {
     type Listener = OsListener;
     type Datagram = OsDatagram;
 
+    #[inline]
     fn now(&self) -> Time {
-        Time::ZERO + self.start.elapsed()
+        Time::from_nanos(raw::monotonic_nanos() - self.start)
     }
 
     fn wait(&mut self, timeout: Option<Duration>, edges: &mut Vec<Edge>) -> io::Result<()> {
@@ -151,8 +156,11 @@ impl Platform for Os {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             outcome => outcome?,
         }
-        let told = self.events.iter().filter(|event| event.token() != WAKER);
-        edges.extend(told.map(|event| Edge { token: unpack(event.token()), ready: ready(event) }));
+        for (token, ready) in self.events.iter() {
+            if token != WAKER {
+                edges.push(Edge { token: unpack(token), ready });
+            }
+        }
         Ok(())
     }
 
@@ -289,6 +297,7 @@ impl Platform for Os {
         self.look_ups.start(id, name, port)
     }
 
+    #[inline]
     fn next_look_up(&mut self) -> Option<(ConnId, io::Result<Vec<SocketAddr>>)> {
         self.look_ups.next()
     }
@@ -341,19 +350,6 @@ fn pack(token: Token) -> mio::Token {
 fn unpack(token: mio::Token) -> Token {
     let index = (token.0 & !ENDPOINT) as u32;
     if token.0 & ENDPOINT == 0 { Token::Connection(index) } else { Token::Endpoint(index) }
-}
-
-fn ready(event: &Event) -> Readiness {
-    let flags = [
-        (event.is_readable(), Readiness::READABLE),
-        (event.is_writable(), Readiness::WRITABLE),
-        (event.is_read_closed(), Readiness::READ_CLOSED),
-        (event.is_write_closed(), Readiness::WRITE_CLOSED),
-        (event.is_error(), Readiness::ERROR),
-        (event.is_priority(), Readiness::PRIORITY),
-    ];
-    let set = flags.into_iter().filter(|(is_set, _)| *is_set);
-    set.fold(Readiness::default(), |all, (_, flag)| all.with(flag))
 }
 
 /// How many events one call takes from the system; what is left over comes with the next.

@@ -50,6 +50,16 @@ pub(crate) fn is_signal_default(signal: c_int) -> io::Result<bool> {
     Ok(action.sa_sigaction == libc::SIG_DFL)
 }
 
+/// The system's clock that never goes back (CLOCK_MONOTONIC).
+#[inline]
+pub(super) fn monotonic_nanos() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: memory is ours (2): `now` is the one struct that is written.
+    let outcome = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    assert_eq!(outcome, 0, "clock_gettime(2) fails only for a clock that there is not");
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
 /// Makes a descriptor non-blocking and close-on-exec.
 pub(super) fn set_non_blocking_and_close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
     let flags = fcntl(fd, libc::F_GETFL, 0)?;
@@ -139,6 +149,21 @@ pub(super) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     let flags = libc::MSG_NOSIGNAL as usize;
     // SAFETY: the descriptor is open (1), and the bytes are only read.
     unsafe { system_call(libc::SYS_sendto, [fd, at, bytes.len(), flags, 0, 0]) }
+}
+
+/// epoll_wait(2) without its wrapper in libc; see [`receive`]. A timeout of -1 is none.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[inline]
+pub(super) fn wait_for_events(
+    poll: BorrowedFd<'_>,
+    into: &mut [libc::epoll_event],
+    timeout_millis: c_int,
+) -> io::Result<usize> {
+    let (poll, at) = (poll.as_raw_fd() as usize, into.as_mut_ptr() as usize);
+    let (timeout, no_mask) = (timeout_millis as usize, 0);
+    // SAFETY: the descriptor is open (1); memory is ours (2); an event is made of integers, which
+    // stay initialised (3).
+    unsafe { system_call(libc::SYS_epoll_pwait, [poll, at, into.len(), timeout, no_mask, 8]) }
 }
 
 /// A system call in place of a call to libc, by the convention of this architecture (syscall(2)):

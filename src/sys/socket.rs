@@ -74,15 +74,19 @@ pub(super) fn read(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Writes some of the slices, without raising SIGPIPE: the host may not ignore it.
+#[inline]
 pub(super) fn write(fd: BorrowedFd<'_>, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
     match bytes {
         [bytes] => raw::send(fd, bytes),
-        _ => {
-            let socket = SockRef::from(&fd);
-            let first = &bytes[..bytes.len().min(SLICES_MAX)];
-            socket.send_vectored_with_flags(first, NO_SIGNAL)
-        }
+        _ => write_vectored(fd, bytes),
     }
+}
+
+#[inline(never)]
+fn write_vectored(fd: BorrowedFd<'_>, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+    let socket = SockRef::from(&fd);
+    let first = &bytes[..bytes.len().min(SLICES_MAX)];
+    socket.send_vectored_with_flags(first, NO_SIGNAL)
 }
 
 /// Ends our direction; it does not matter if the peer was quicker.

@@ -88,24 +88,34 @@ impl OsStream {
 
     #[inline]
     pub(super) fn read(&self, into: &mut [u8]) -> io::Result<usize> {
-        let Some(mut file) = self.file.as_ref() else {
-            return Ok(0); // what never had a peer's direction ends with our own
-        };
-        match self.kind {
-            Kind::Tcp | Kind::Socket => socket::read(file.as_fd(), into),
-            Kind::Duplex | Kind::Input => file.read(into),
-            Kind::Output => Err(io::ErrorKind::WouldBlock.into()),
+        match &self.file {
+            Some(file) if self.is_socket() => socket::read(file.as_fd(), into),
+            _ => self.read_other(into),
+        }
+    }
+
+    #[inline(never)]
+    fn read_other(&self, into: &mut [u8]) -> io::Result<usize> {
+        match &self.file {
+            None => Ok(0), // what never had a peer's direction ends with our own
+            Some(_) if !self.can_read() => Err(io::ErrorKind::WouldBlock.into()),
+            Some(file) => (&*file).read(into),
         }
     }
 
     #[inline]
     pub(super) fn write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        let broken = || io::Error::from_raw_os_error(libc::EPIPE);
-        let mut file = self.file.as_ref().ok_or_else(broken)?;
-        match self.kind {
-            Kind::Tcp | Kind::Socket => socket::write(file.as_fd(), bytes),
-            Kind::Duplex | Kind::Output => file.write_vectored(bytes),
-            Kind::Input => Err(broken()),
+        match &self.file {
+            Some(file) if self.is_socket() => socket::write(file.as_fd(), bytes),
+            _ => self.write_other(bytes),
+        }
+    }
+
+    #[inline(never)]
+    fn write_other(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
+        match &self.file {
+            Some(file) if self.can_write() => (&*file).write_vectored(bytes),
+            _ => Err(io::Error::from_raw_os_error(libc::EPIPE)),
         }
     }
 

@@ -8,7 +8,7 @@ use socket2::{Domain, SockRef, Type};
 
 use super::*;
 use crate::sys::temp_dir::TempDir;
-use crate::sys::{raw, socket};
+use crate::sys::{Readiness, raw, socket};
 
 const ANY: &str = "127.0.0.1:0";
 const SEVEN: Token = Token::Connection(7);
@@ -575,4 +575,79 @@ fn tokens_survive_being_packed() {
         assert_eq!(unpack(pack(token)), token);
         assert_ne!(pack(token), WAKER);
     }
+}
+
+/// The way to wait that other systems have, beside Linux's own.
+#[cfg(target_os = "linux")]
+#[path = "events.rs"]
+mod by_mio;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn both_ways_to_wait_tell_the_same() {
+    type Step = fn(&mut TcpStream);
+    let steps: [(&str, Step); 6] = [
+        ("nothing", |_| {}),
+        // Once it has ended, some of these cannot be done.
+        ("data", |theirs| drop(theirs.write_all(b"data"))),
+        ("an end", |theirs| drop(theirs.shutdown(Shutdown::Write))),
+        ("urgent data", |theirs| drop(SockRef::from(&*theirs).send_out_of_band(b"!"))),
+        ("both ends", |theirs| drop(theirs.shutdown(Shutdown::Both))),
+        ("a reset", |theirs| {
+            SockRef::from(&*theirs).set_linger(Some(Duration::ZERO)).unwrap(); // comes with the close
+        }),
+    ];
+    for first in &steps {
+        for second in &steps {
+            for is_finished in [false, true] {
+                let listener = TcpListener::bind(ANY).unwrap();
+                let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                let (ours, _) = listener.accept().unwrap();
+                if is_finished {
+                    ours.shutdown(Shutdown::Write).unwrap();
+                }
+                first.1(&mut theirs);
+                second.1(&mut theirs);
+                if second.0 == "a reset" {
+                    drop(theirs);
+                }
+                let watch = |poll: &Poll| {
+                    let fd = ours.as_raw_fd();
+                    poll.registry().register(&mut SourceFd(&fd), pack(SEVEN), TCP).unwrap();
+                };
+                let (mut poll, mut events) = (Poll::new().unwrap(), Events::new(8));
+                watch(&poll);
+                events.poll(&mut poll, PATIENCE).unwrap();
+                let direct: Vec<_> = events.iter().collect();
+                let (mut poll, mut events) = (Poll::new().unwrap(), by_mio::Events::new(8));
+                watch(&poll);
+                events.poll(&mut poll, PATIENCE).unwrap();
+                let by_mio: Vec<_> = events.iter().collect();
+                let what = format!("{}, {}, finished: {is_finished}", first.0, second.0);
+                assert_eq!(direct, by_mio, "{what}");
+                assert_eq!(direct.len(), 1, "{what}");
+                events.clear();
+                assert!(events.is_empty());
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_broken_pipe_is_told_alike() {
+    let (reader, writer) = pipe();
+    drop(reader);
+    let watched = || {
+        let poll = Poll::new().unwrap();
+        let fd = writer.as_raw_fd();
+        poll.registry().register(&mut SourceFd(&fd), pack(SEVEN), Interest::WRITABLE).unwrap();
+        poll
+    };
+    let (mut events, mut by_mio) = (Events::new(8), by_mio::Events::new(8));
+    events.poll(&mut watched(), PATIENCE).unwrap();
+    by_mio.poll(&mut watched(), PATIENCE).unwrap();
+    let (direct, by_mio): (Vec<_>, Vec<_>) = (events.iter().collect(), by_mio.iter().collect());
+    assert_eq!(direct, by_mio);
+    assert!(direct[0].1.has(Readiness::WRITE_CLOSED));
 }
