@@ -42,10 +42,10 @@ impl Agenda {
         }
     }
 
-    /// When somebody is to be woken next.
+    /// When somebody is to be woken next; [`Time::MAX`] is never.
     #[inline]
-    pub(crate) fn next(&self) -> Option<Time> {
-        (self.next != Time::MAX).then_some(self.next)
+    pub(crate) fn next(&self) -> Time {
+        self.next
     }
 
     /// Hands out everybody who is to be woken by now, and forgets them.

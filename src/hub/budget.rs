@@ -123,7 +123,14 @@ impl Budget {
         None // its holder is the only one who may read, and does not wait
     }
 
+    /// Whether anybody waits in line.
+    #[inline]
+    pub(crate) fn has_starved(&self) -> bool {
+        !self.starved.is_empty()
+    }
+
     /// Whether [`next_admitted`](Budget::next_admitted) has somebody to hand out.
+    #[inline]
     pub(crate) fn has_admissible(&self) -> bool {
         !self.starved.is_empty() && (self.permit.is_none() || !self.is_over())
     }

@@ -102,10 +102,7 @@ impl Hub {
 
     /// Whether any list holds work, so that the reactor must not sleep.
     pub(crate) fn has_work(&self) -> bool {
-        !(self.runnable.is_empty()
-            && self.dirty.is_empty()
-            && self.drained.is_empty()
-            && self.ended.is_empty())
+        self.runnable.len() + self.dirty.len() + self.drained.len() + self.ended.len() > 0
             || self.budget.has_admissible()
     }
 
@@ -349,7 +346,15 @@ impl Hub {
     }
 
     /// Lets those in line whose turn has come be read.
+    #[inline]
     pub(crate) fn admit_starved(&mut self) {
+        if self.budget.has_starved() {
+            self.admit_next();
+        }
+    }
+
+    #[inline(never)]
+    fn admit_next(&mut self) {
         while let Some(slot) = self.budget.next_admitted() {
             self.change_wants(slot, |row| row.flags.clear(Flags::STARVED));
             if !self.rows[slot as usize].flags.has(Flags::RUNNABLE) {

@@ -188,7 +188,7 @@ impl Stage {
     }
 
     /// The bytes, where they are all in one piece. `read` is the buffer that was read into.
-    #[inline]
+    #[inline(always)] // on the way of every answer
     pub(crate) fn single<'a>(&'a self, read: &'a [u8]) -> Option<&'a [u8]> {
         match &self.pieces[..] {
             [] => Some(&read[self.echo.clone()]),

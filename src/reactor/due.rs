@@ -18,6 +18,13 @@ use crate::sys::Platform;
 
 impl<M: 'static, P: Platform> Reactor<M, P> {
     pub(super) fn fire_due(&mut self) {
+        if self.next_due() <= self.desk.hub.now {
+            self.fire_all();
+        }
+    }
+
+    #[inline(never)]
+    fn fire_all(&mut self) {
         let mut due = std::mem::take(&mut self.due);
         let now = self.desk.hub.now;
         self.note_lag();
@@ -38,7 +45,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Notes how late it is, where something is due.
     fn note_lag(&self) {
         let hub = &self.desk.hub;
-        for due in [hub.agenda.next(), self.endpoint_agenda.next()].into_iter().flatten() {
+        for due in [hub.agenda.next(), self.endpoint_agenda.next()] {
             if due <= hub.now {
                 hub.counters.timer_lag.add(hub.now - due);
             }

@@ -169,6 +169,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Gives every endpoint on the list its turn; of listeners that have rested, the one that did
     /// for longest has the first.
     pub(super) fn work_ready_endpoints(&mut self) {
+        if self.ready_endpoints.is_empty() {
+            return;
+        }
         std::mem::swap(&mut self.slots, &mut self.ready_endpoints);
         let mut slots = std::mem::take(&mut self.slots);
         if slots.len() > 1 {

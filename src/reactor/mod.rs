@@ -108,7 +108,7 @@ pub struct Reactor<M: 'static = (), P: Platform = Os> {
     early_letters: EarlyLetters<M>,
 
     /// What was just read. There is one such buffer for all connections.
-    scratch: Box<[u8]>,
+    scratch: Box<[u8; SCRATCH_BYTES]>,
     /// The same for datagrams, once there is a socket for them.
     batch: Option<ReceiveBatch>,
     /// An empty carry for the next connection that needs one.
@@ -207,7 +207,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             accept_rate,
             attempts: Attempts::default(),
             early_letters: EarlyLetters::default(),
-            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            scratch: vec![0; SCRATCH_BYTES].try_into().expect("it is as long"),
             batch: None,
             spare_carry: None,
             shutdown: ShutdownStage::Running,
@@ -279,12 +279,21 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         if self.has_work() {
             return Some(Duration::ZERO);
         }
+        let next = self.next_due();
+        (next != Time::MAX).then(|| next.since(now))
+    }
+
+    /// The nearest deadline; [`Time::MAX`] is never.
+    fn next_due(&self) -> Time {
         let hub = &self.desk.hub;
-        let overload = hub.budget.stuck_since().map(|since| since + hub.limits.overload);
-        let deadlines =
-            [hub.agenda.next(), self.endpoint_agenda.next(), overload, self.shutdown.deadline()];
-        let next = deadlines.into_iter().flatten().min()?;
-        Some(next.since(now))
+        let mut next = hub.agenda.next().min(self.endpoint_agenda.next());
+        if let Some(since) = hub.budget.stuck_since() {
+            next = next.min(since + hub.limits.overload);
+        }
+        if let Some(deadline) = self.shutdown.deadline() {
+            next = next.min(deadline);
+        }
+        next
     }
 
     fn patience(&self, now: Time, wait: Option<Duration>) -> Option<Duration> {
@@ -295,25 +304,25 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     fn has_work(&self) -> bool {
-        self.desk.hub.has_work()
-            || !self.ready_endpoints.is_empty()
-            || !self.desk.outgoing.is_empty()
+        let desk = &self.desk;
+        desk.hub.has_work()
+            || self.ready_endpoints.len() + desk.outgoing.len() > 0
             || self.has_admissible()
     }
 
     /// Edges become flags, and whoever they concern goes on a list. Nothing is read yet.
     fn note_edges(&mut self) -> usize {
-        let mut edges = std::mem::take(&mut self.edges);
-        let count = edges.len();
+        let count = self.edges.len();
         self.desk.hub.counters.edges.add(count as u64);
-        for edge in edges.drain(..) {
+        for index in 0..count {
+            let edge = self.edges[index];
             log::trace!("edge {:?}: {:?}", edge.token, edge.ready);
             match edge.token {
                 Token::Connection(slot) => self.note_edge(slot, edge.ready),
                 Token::Endpoint(slot) => self.note_endpoint(slot),
             }
         }
-        self.edges = edges;
+        self.edges.clear();
         count
     }
 

@@ -16,9 +16,12 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Gives everybody on the list one turn at reading, each within its budget.
     pub(super) fn read_runnable(&mut self) {
         self.desk.hub.admit_starved();
-        let mut slots = std::mem::take(&mut self.slots);
-        std::mem::swap(&mut slots, &mut self.desk.hub.runnable);
-        for &slot in &slots {
+        if self.desk.hub.runnable.is_empty() {
+            return;
+        }
+        std::mem::swap(&mut self.slots, &mut self.desk.hub.runnable);
+        for index in 0..self.slots.len() {
+            let slot = self.slots[index];
             // The list may still name one that has ended since, or its place's next owner.
             let Some(row) = self.desk.hub.rows.get_mut(slot as usize) else { continue };
             if !row.flags.has(Flags::RUNNABLE) {
@@ -36,8 +39,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 Phase::Connecting | Phase::Flushing | Phase::Closed => {}
             }
         }
-        slots.clear();
-        self.slots = slots;
+        self.slots.clear();
     }
 
     /// One connection's turn, where the bytes buffered in the whole reactor allow it.

@@ -55,7 +55,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let hub = &mut self.desk.hub;
         let total = hub.stage.len();
         if total > 0 {
-            let Some(bytes) = hub.stage.single(&self.scratch) else {
+            let Some(bytes) = hub.stage.single(&*self.scratch) else {
                 return self.answered(slot);
             };
             match self.platform.write(source, &[IoSlice::new(bytes)]) {

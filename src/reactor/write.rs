@@ -25,11 +25,11 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let mut sent = 0;
         if row.flags.has(Flags::WRITABLE) {
             let source = self.sources[slot as usize].as_mut().expect("whoever answers exists");
-            let answer = if let Some(bytes) = hub.stage.single(&self.scratch) {
+            let answer = if let Some(bytes) = hub.stage.single(&*self.scratch) {
                 self.platform.write(source, &[IoSlice::new(bytes)])
             } else {
                 let mut slices = [IoSlice::new(&[]); GATHERED];
-                let filled = hub.stage.gather(&self.scratch, &mut slices);
+                let filled = hub.stage.gather(&*self.scratch, &mut slices);
                 self.platform.write(source, &slices[..filled])
             };
             sent = self.judge_write(slot, total, answer);
@@ -43,7 +43,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         if sent == total {
             hub.stage.clear();
         } else if !hub.stage.is_empty() {
-            hub.keep_staged(slot, sent, &self.scratch);
+            hub.keep_staged(slot, sent, &*self.scratch);
         }
         hub.stage.close();
         if hub.rows[slot as usize].flags.has(Flags::ABOVE_HIGH) {
