@@ -96,7 +96,7 @@ impl Os {
 
     /// Has an edge follow once a socket that is full has room again. Room is not watched all the
     /// time, as every datagram that leaves makes some: on the loopback each batch of answers would
-    /// be followed by a turn about nothing.
+    /// be followed by a turn about nothing. (Until it has sent something, a socket counts as full.)
     ///
     /// Where that fails, an answer that something was sent stays what it is: the socket is watched
     /// for too much, or will be asked again. Where nothing was, no edge would follow, and the
@@ -210,8 +210,8 @@ impl Platform for Os {
     }
 
     fn register_datagram(&mut self, socket: &mut OsDatagram, token: Token) -> io::Result<()> {
-        self.register(socket, token, Interest::READABLE)?;
-        socket.token = Some(token);
+        self.register(socket, token, BOTH)?;
+        (socket.token, socket.is_full) = (Some(token), true);
         Ok(())
     }
 
