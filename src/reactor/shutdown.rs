@@ -100,8 +100,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 self.shutdown = Stage::WindingDown { deadline, grace };
                 self.close_endpoints();
             }
-            Stage::WindingDown { deadline: before, .. } => {
-                self.shutdown = Stage::WindingDown { deadline: deadline.min(before), grace };
+            Stage::WindingDown { deadline: before, grace: least } => {
+                let (deadline, grace) = (deadline.min(before), grace.min(least));
+                self.shutdown = Stage::WindingDown { deadline, grace };
             }
             Stage::Draining { .. } | Stage::Stopped => {}
         }
@@ -190,7 +191,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// The shutdown has come to its end once nobody is left, and nobody can come any more.
     pub(super) fn note_stopped(&mut self) {
-        if self.shutdown == Stage::Running || !self.desk.hub.rows.is_empty() {
+        let is_ending = !matches!(self.shutdown, Stage::Running | Stage::Stopped);
+        if !is_ending || !self.desk.hub.rows.is_empty() {
             return;
         }
         if let Stage::WindingDown { grace, .. } = self.shutdown {

@@ -410,3 +410,28 @@ fn a_shutdown_follows_when_patience_ends_or_when_it_is_asked_for() {
         assert_eq!(peer.receive(), b"again");
     }
 }
+
+#[test]
+fn asking_again_while_it_winds_down_can_only_shorten_the_times() {
+    let (mut rig, _peer) = Rig::serving(|_, event| match event {
+        Event::Bytes(bytes) => Ok(bytes.len()),
+        _ => Ok(0), // it has no mind to go
+    });
+    rig.reactor.handle().wind_down(secs(100), secs(5));
+    rig.settle();
+    rig.reactor.handle().wind_down(secs(200), secs(50));
+    rig.pass(secs(101));
+    assert_eq!(rig.log.of(0), ["open", "shutdown"]);
+    rig.pass(secs(5));
+    assert_eq!(rig.reactor.connection_count(), 0);
+}
+
+#[test]
+fn a_reactor_that_has_stopped_keeps_what_it_is_given_for_its_next_run() {
+    let mut rig = Rig::new();
+    rig.reactor.handle().shutdown(secs(5));
+    rig.reactor.run().unwrap();
+    let id = rig.serve(echo);
+    rig.turn();
+    assert!(rig.reactor.endpoint_addr(id).is_some());
+}
