@@ -32,7 +32,7 @@ use crate::base::address::NetAddr;
 /// What is known of one socket.
 #[derive(Default, Debug)]
 pub(super) struct Known {
-    /// Whether the system can cut a run; false once it turns out that it cannot.
+    /// Whether the system can cut runs; false once it turns out that it cannot.
     can_segment: bool,
     /// Whether there is room for control messages. Not on a Unix socket: anybody could pass it
     /// descriptors, which would be ours to close.
@@ -213,9 +213,26 @@ pub(super) fn send(
     queue: &mut SendQueue,
 ) -> io::Result<usize> {
     let table = headers.table.get_or_insert_with(|| Table::new(SEND_MESSAGES_MAX));
-    let filled = fill(table, queue, known.can_segment)?;
-    // SAFETY: the descriptor is open (1), and `filled` headers point at what lives (2): the queue
-    // is borrowed, and payloads are only read.
+    if known.can_segment {
+        let filled = fill(table, queue.runs(), true)?;
+        match send_filled(fd, table, filled) {
+            Ok(count) => return Ok(queue.discard_runs(count)),
+            Err(error) if !is_refused_run(&error, queue) => return Err(error),
+            Err(error) => known.can_segment = !is_unknown(&error),
+        }
+    }
+    // This run at least goes piece by piece. Those behind it, to other peers, may not have to.
+    let runs = if known.can_segment { 1 } else { usize::MAX };
+    let filled = fill(table, queue.runs().take(runs), false)?;
+    let count = send_filled(fd, table, filled)?;
+    queue.discard(count);
+    Ok(count)
+}
+
+/// Sends what the first headers say, and answers for how many of them.
+fn send_filled(fd: BorrowedFd<'_>, table: &mut Table, filled: usize) -> io::Result<usize> {
+    // SAFETY: the descriptor is open (1), and `filled` headers point at what lives (2): their
+    // caller has the queue borrowed, and payloads are only read.
     let count = unsafe {
         libc::sendmmsg(
             fd.as_raw_fd(),
@@ -224,33 +241,29 @@ pub(super) fn send(
             (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
         )
     };
-    if count < 0 {
-        let error = io::Error::last_os_error();
-        if known.can_segment && is_refused_run(&error, queue) {
-            known.can_segment = false;
-            return send(fd, known, headers, queue);
-        }
-        return Err(error);
-    }
-    let count = count as usize;
-    if known.can_segment {
-        return Ok(queue.discard_runs(count));
-    }
-    queue.discard(count);
-    Ok(count)
+    if count < 0 { Err(io::Error::last_os_error()) } else { Ok(count as usize) }
 }
 
 /// Whether an error may be about a run that was to be cut, and not about its datagrams.
 fn is_refused_run(error: &io::Error, queue: &SendQueue) -> bool {
     let is_run = queue.runs().next().is_some_and(|run| run.count() > 1);
-    is_run && error.raw_os_error().is_some_and(|it| CANNOT_SEGMENT.contains(&it))
+    is_run && error.raw_os_error().is_some_and(|it| REFUSED_RUN.contains(&it) || is_unknown(error))
+}
+
+/// Whether an error says that runs are never cut here.
+fn is_unknown(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP))
 }
 
 /// Fills headers from the front of the queue, one for each run, or for each datagram; answers how
 /// many.
-fn fill(table: &mut Table, queue: &SendQueue, can_segment: bool) -> io::Result<usize> {
+fn fill<'a>(
+    table: &mut Table,
+    runs: impl Iterator<Item = Run<'a>>,
+    can_segment: bool,
+) -> io::Result<usize> {
     let mut filled = 0;
-    for run in queue.runs() {
+    for run in runs {
         let mut rest = run.payloads;
         let piece_bytes = if can_segment { rest.len() } else { run.segment_bytes };
         loop {
@@ -325,9 +338,9 @@ fn set(fd: BorrowedFd<'_>, level: c_int, option: c_int, value: c_int) -> io::Res
 /// How many messages one call sends.
 const SEND_MESSAGES_MAX: usize = 64;
 
-/// A segment does not fit the path, the device cannot write checksums, or nobody knows how.
-const CANNOT_SEGMENT: [i32; 5] =
-    [libc::EINVAL, libc::EIO, libc::ENOPROTOOPT, libc::EOPNOTSUPP, libc::EMSGSIZE];
+/// A segment does not fit the path, the device or the socket has no checksums, or nobody can be
+/// sent to at that address: it depends on whom the run is for.
+const REFUSED_RUN: [i32; 3] = [libc::EINVAL, libc::EIO, libc::EMSGSIZE];
 
 const NAME_BYTES: socklen_t = size_of::<sockaddr_storage>() as socklen_t;
 
