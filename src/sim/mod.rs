@@ -87,6 +87,8 @@ struct State {
     names: BTreeMap<String, Vec<SocketAddr>>,
     waits: u64,
     stalled_waits: u64,
+    /// By how much the clock has jumped.
+    jumped: Duration,
     trace: Trace,
 }
 
@@ -100,6 +102,7 @@ impl World {
             names: BTreeMap::new(),
             waits: 0,
             stalled_waits: 0,
+            jumped: Duration::ZERO,
             trace: Trace::new(),
         };
         World { state: Rc::new(RefCell::new(state)) }
@@ -205,12 +208,12 @@ impl World {
         Peer::new(self.clone(), id)
     }
 
-    /// As [`connect`](World::connect), from an address of the peer's choice.
+    /// As [`connect`](World::connect), from an address of the peer's choice: of the same kind.
     ///
     /// # Panics
     /// The address is a host name.
-    pub fn connect_from(&self, from: SocketAddr, address: impl Into<Address>) -> Peer {
-        let (to, fate) = (resolved(&address.into()), Fate::Common);
+    pub fn connect_from(&self, from: impl Into<NetAddr>, address: impl Into<Address>) -> Peer {
+        let (to, fate, from) = (resolved(&address.into()), Fate::Common, from.into());
         let (id, _) = self.with(|state| state.net.connect(to, Some(from), Owner::Peer, fate));
         Peer::new(self.clone(), id)
     }
@@ -288,6 +291,17 @@ impl World {
     /// How often a mishap has happened.
     pub fn dealt(&self, mishap: Mishap) -> u64 {
         self.with(|state| state.whims.dealt(mishap))
+    }
+
+    /// What broke a connection that was begun at this address, where it was neither end's doing.
+    /// (Where several were begun at it, any of them.)
+    pub fn mishap_at(&self, address: &NetAddr) -> Option<Mishap> {
+        self.with(|state| state.net.broken.get(address).copied())
+    }
+
+    /// By how much the clock has [jumped](Mishap::ClockJumps) in all.
+    pub fn jumped(&self) -> Duration {
+        self.with(|state| state.jumped)
     }
 
     /// A hash of everything that has happened: every call of a node and its outcome, every edge,

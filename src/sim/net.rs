@@ -25,6 +25,8 @@ pub(super) struct Net {
     datagrams: BTreeMap<NetAddr, usize>,
     /// Addresses that never answer, and who knocks there, the oldest first.
     held: BTreeMap<NetAddr, VecDeque<Knock>>,
+    /// Connections that chance broke, by the address of whoever began them.
+    pub(super) broken: BTreeMap<NetAddr, Mishap>,
     next_knock: u64,
     pub(super) agenda: Agenda,
     /// What ends each node's waits.
@@ -93,6 +95,7 @@ impl Net {
             listeners: BTreeMap::new(),
             datagrams: BTreeMap::new(),
             held: BTreeMap::new(),
+            broken: BTreeMap::new(),
             next_knock: 0,
             agenda: Agenda::new(seed),
             alarms: Vec::new(),
@@ -140,15 +143,17 @@ impl Net {
     pub(super) fn connect(
         &mut self,
         to: NetAddr,
-        from: Option<SocketAddr>,
+        from: Option<NetAddr>,
         owner: Owner,
         fate: Fate,
     ) -> (usize, NetAddr) {
         let local = match (to.inet(), from) {
-            (None, _) => NetAddr::Unnamed,
-            (Some(_), Some(from)) if from.port() != 0 => NetAddr::Inet(from),
-            (Some(_), Some(from)) => self.ephemeral(from.ip(), |net| &net.listeners),
+            (Some(_), Some(NetAddr::Inet(from))) if from.port() == 0 => {
+                self.ephemeral(from.ip(), |net| &net.listeners)
+            }
+            (_, Some(from)) => from,
             (Some(to), None) => self.ephemeral(to.ip(), |net| &net.listeners),
+            (None, None) => NetAddr::Unnamed,
         };
         let mut end = StreamEnd::new(local.clone(), to, self.pipe_bytes);
         self.next_knock += 1;
@@ -157,10 +162,9 @@ impl Net {
         let at = self.agenda.arrival();
         match fate {
             Fate::Broken(mishap) => {
-                let stream = self.stream_mut(id);
-                stream.mishap = Some(mishap);
+                self.stain(id, mishap);
                 if mishap == Mishap::ConnectRefused {
-                    stream.die(libc::ECONNREFUSED);
+                    self.stream_mut(id).die(libc::ECONNREFUSED);
                 }
             }
             Fate::Common if at > self.agenda.now => {
@@ -299,8 +303,18 @@ impl Net {
     pub(super) fn stain(&mut self, id: usize, mishap: Mishap) {
         let stream = self.stream_mut(id);
         stream.mishap = Some(mishap);
-        if let Some(mate) = stream.mate {
+        // One of the two is where it was begun; nobody asks about a listener's.
+        let (local, remote, mate) = (stream.local.clone(), stream.remote.clone(), stream.mate);
+        self.broken.extend([(local, mishap), (remote, mishap)]);
+        if let Some(mate) = mate {
             self.stream_mut(mate).mishap = Some(mishap);
+        }
+    }
+
+    /// A mishap has kept a stream waiting.
+    pub(super) fn note_delay(&mut self, id: usize) {
+        if let Some(Socket { kind: Kind::Stream(stream), .. }) = self.sockets.get_mut(id) {
+            stream.delays += 1;
         }
     }
 

@@ -192,6 +192,7 @@ impl Platform for Node {
             state.waits += 1;
             if state.deals(Mishap::ClockJumps) {
                 let jump = state.net.agenda.span_below(JUMP_MOST);
+                state.jumped += jump;
                 state.net.advance(state.now() + jump);
             }
             state.net.advance(state.now());
@@ -248,7 +249,8 @@ impl Platform for Node {
             let broken = [Mishap::ConnectRefused, Mishap::ConnectSilent];
             let mishap = broken.into_iter().find(|&mishap| state.deals(mishap));
             let fate = mishap.map_or(Fate::Common, Fate::Broken);
-            Ok(state.net.connect(to, options.bind_to, owner, fate))
+            let from = options.bind_to.filter(|_| to.inet().is_some()).map(NetAddr::Inet);
+            Ok(state.net.connect(to, from, owner, fate))
         })?;
         Ok(Stream { id, local })
     }
@@ -479,7 +481,13 @@ impl World {
         act: impl FnOnce(&mut State) -> Result<T, Errno>,
     ) -> io::Result<T> {
         let outcome = self.with(|state| {
-            let outcome = state.whims.enter(call).and_then(|()| act(state));
+            let outcome = match state.whims.enter(call) {
+                Ok(()) => act(state),
+                Err(errno) => {
+                    state.net.note_delay(socket);
+                    Err(errno)
+                }
+            };
             let told = outcome.as_ref().map(Measured::measure).map_err(|errno| *errno);
             state.happened(Happening::Called { node, call, socket, outcome: told });
             outcome

@@ -101,6 +101,15 @@ impl Peer {
         self.world.with(|state| state.net.stream(self.id).mishap)
     }
 
+    /// How often a mishap (`WouldBlock` out of season, an interruption, a late edge) has kept the
+    /// node's end waiting.
+    pub fn delays(&self) -> u64 {
+        self.world.with(|state| {
+            let mate = state.net.stream(self.id).mate;
+            mate.map_or(0, |mate| state.net.stream(mate).delays)
+        })
+    }
+
     /// How many bytes have arrived at the node's end and were not read there.
     pub fn unread_bytes(&self) -> usize {
         self.world.with(|state| {

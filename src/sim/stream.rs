@@ -32,6 +32,8 @@ pub(super) struct StreamEnd {
     pub(super) knock: u64,
     /// What broke the connection, where chance did.
     pub(super) mishap: Option<Mishap>,
+    /// How often a mishap kept it waiting.
+    pub(super) delays: u64,
 }
 
 /// | state | event | next |
@@ -59,6 +61,7 @@ impl StreamEnd {
             has_read_end: false,
             knock: 0,
             mishap: None,
+            delays: 0,
         }
     }
 
@@ -252,13 +255,12 @@ impl Net {
 
     /// The connection is no more, and neither end's doing: this one knows already.
     pub(super) fn break_stream(&mut self, id: usize, mishap: Mishap) {
+        self.stain(id, mishap);
         let stream = self.stream_mut(id);
-        stream.mishap = Some(mishap);
         stream.state = StreamState::Dead;
         stream.error = None;
         stream.inbox.lose();
         if let Some(mate) = stream.mate.take() {
-            self.stream_mut(mate).mishap = Some(mishap);
             self.send_reset(mate);
         }
         self.touch_for_end(id);
