@@ -11,6 +11,7 @@
 //! the seed, what of the faults is needed for it, and the last that happened; `--seed N --only
 //! FAULTS` runs that again.
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
@@ -52,20 +53,23 @@ impl Options {
         let mut parser = lexopt::Parser::from_env();
         while let Some(argument) = parser.next()? {
             match argument {
-                Long("seeds") => seeds = parser.value()?.parse()?,
-                Long("from") => from = parser.value()?.parse()?,
-                Long("seed") => seed = Some(parser.value()?.parse::<u64>()?),
+                Long("seeds") => seeds = number("seeds", &parser.value()?)?,
+                Long("from") => from = number("from", &parser.value()?)?,
+                Long("seed") => seed = Some(number("seed", &parser.value()?)?),
                 Long("trace") => is_traced = true,
                 Long("handler") => handler = Some(builtin(&parser.value()?.string()?)?),
                 Long("only") => only = Some(mishaps(&parser.value()?.string()?)?),
-                Long("clients") => clients = Some(parser.value()?.parse()?),
-                Long("jobs") => jobs = parser.value()?.parse::<usize>()?,
+                Long("clients") => clients = Some(number("clients", &parser.value()?)? as usize),
+                Long("jobs") => jobs = number("jobs", &parser.value()?)? as usize,
                 Long("help") => return Ok(None),
                 other => return Err(other.unexpected()),
             }
         }
         if jobs == 0 || jobs > 1024 {
-            return Err("--jobs: from 1 to 1024".into());
+            return Err("--jobs: not from 1 to 1024".into());
+        }
+        if clients.is_some_and(|count| count == 0 || count > CLIENTS_MOST) {
+            return Err(format!("--clients: not from 1 to {CLIENTS_MOST}").into());
         }
         if is_traced && seed.is_none() {
             return Err("--trace needs --seed".into());
@@ -94,6 +98,14 @@ impl Options {
             None => simulation,
         }
     }
+}
+
+/// A few gigabytes' worth.
+const CLIENTS_MOST: usize = 1_000_000;
+
+fn number(option: &str, value: &OsStr) -> Result<u64, String> {
+    let parsed = value.to_str().and_then(|text| text.parse().ok());
+    parsed.ok_or_else(|| format!("--{option}: {}: not a number", value.to_string_lossy()))
 }
 
 fn builtin(name: &str) -> Result<Builtin, String> {

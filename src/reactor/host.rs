@@ -181,6 +181,19 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.desk.hub.budget.used()
     }
 
+    /// For whoever looks on: whether a connection would be read now if there were something, as it
+    /// wants input and need not wait for others.
+    pub(crate) fn would_read(&self, id: ConnId) -> bool {
+        let hub = &self.desk.hub;
+        hub.resolve(id)
+            .is_ok_and(|slot| hub.rows[slot as usize].wants_input() && !hub.budget.is_starved(slot))
+    }
+
+    /// For whoever looks on: whether a shutdown is under way.
+    pub(crate) fn is_draining(&self) -> bool {
+        !self.shutdown.is_running()
+    }
+
     /// How the shutdown has gone so far.
     pub fn report(&self) -> Report {
         self.report

@@ -73,16 +73,16 @@ mishaps! {
     /// Accepting fails with ENOMEM, and the queue stays.
     AcceptEnomem = "accept-enomem", 50;
     /// Registering a stream fails with ENOSPC (fs.epoll.max_user_watches).
-    RegisterEnospc = "register-enospc", 20;
+    RegisterEnospc = "register-enospc", 50;
     /// Registering a stream fails with ENOMEM.
-    RegisterEnomem = "register-enomem", 20;
+    RegisterEnomem = "register-enomem", 50;
 
     /// An outgoing connection is refused though somebody listens.
-    ConnectRefused = "connect-refused", 50;
+    ConnectRefused = "connect-refused", 300;
     /// An outgoing connection is never answered.
-    ConnectSilent = "connect-silent", 50;
+    ConnectSilent = "connect-silent", 200;
     /// A look-up of a host name fails.
-    LookUpFails = "look-up-fails", 100;
+    LookUpFails = "look-up-fails", 1000;
 
     /// A datagram is lost.
     DatagramLost = "datagram-lost", 300;

@@ -38,6 +38,30 @@
 //! assert!(peer.has_ended());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A reactor runs in it as on any platform. To put a handler of your own through thousands of
+//! worlds, with clients, faults and checks, see [`testing::simulation`](crate::testing::simulation);
+//! by hand it is this:
+//!
+//! ```
+//! use std::time::Duration;
+//! use tidemill::sim::{Mishap, Plan, World};
+//! use tidemill::{Address, Limits, NetAddr, Reactor, protocols::Echo};
+//!
+//! let world = World::new(1);
+//! world.set_plan(Plan::default().with(Mishap::ShortRead, 5000).with(Mishap::ShortWrite, 5000));
+//! let address: Address = "10.0.0.1:7".parse()?;
+//! let mut reactor: Reactor<(), _> = Reactor::with_platform(world.node(), Limits::default())?;
+//! reactor.listen(&address, |_: &NetAddr| Echo)?;
+//!
+//! let peer = world.connect(address);
+//! peer.send(b"as if it were one");
+//! for _ in 0..20 {
+//!     reactor.turn(Some(Duration::from_millis(1)))?;
+//! }
+//! assert_eq!(peer.receive(), b"as if it were one");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod agenda;
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
@@ -304,8 +328,8 @@ impl World {
         self.with(|state| state.jumped)
     }
 
-    /// A hash of everything that has happened: every call of a node and its outcome, every edge,
-    /// every mishap and [note](World::note), with the time. The same history has the same hash,
+    /// A hash of everything that has happened: every call of a node and its outcome, every edge
+    /// and every mishap, with the time. The same history has the same hash,
     /// on every machine.
     pub fn trace_hash(&self) -> u64 {
         self.with(|state| state.trace.hash())

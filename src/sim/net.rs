@@ -311,10 +311,11 @@ impl Net {
         }
     }
 
-    /// A mishap has kept a stream waiting.
-    pub(super) fn note_delay(&mut self, id: usize) {
+    /// A mishap keeps a stream waiting until then.
+    pub(super) fn note_delay(&mut self, id: usize, until: Time) {
         if let Some(Socket { kind: Kind::Stream(stream), .. }) = self.sockets.get_mut(id) {
             stream.delays += 1;
+            stream.late_until = stream.late_until.max(until);
         }
     }
 

@@ -484,7 +484,7 @@ impl World {
             let outcome = match state.whims.enter(call) {
                 Ok(()) => act(state),
                 Err(errno) => {
-                    state.net.note_delay(socket);
+                    state.net.note_delay(socket, state.now());
                     Err(errno)
                 }
             };

@@ -110,6 +110,14 @@ impl Peer {
         })
     }
 
+    /// Whether a late edge to the node's end is on its way.
+    pub fn is_delayed(&self) -> bool {
+        self.world.with(|state| {
+            let mate = state.net.stream(self.id).mate;
+            mate.is_some_and(|mate| state.net.stream(mate).late_until > state.now())
+        })
+    }
+
     /// How many bytes have arrived at the node's end and were not read there.
     pub fn unread_bytes(&self) -> usize {
         self.world.with(|state| {

@@ -32,8 +32,9 @@ pub(super) struct StreamEnd {
     pub(super) knock: u64,
     /// What broke the connection, where chance did.
     pub(super) mishap: Option<Mishap>,
-    /// How often a mishap kept it waiting.
+    /// How often a mishap kept it waiting, and until when one does.
     pub(super) delays: u64,
+    pub(super) late_until: Time,
 }
 
 /// | state | event | next |
@@ -62,6 +63,7 @@ impl StreamEnd {
             knock: 0,
             mishap: None,
             delays: 0,
+            late_until: Time::ZERO,
         }
     }
 

@@ -42,7 +42,9 @@ impl Trace {
     }
 
     pub(super) fn add(&mut self, now: Time, happening: Happening) {
-        self.mix(now.as_nanos());
+        if !matches!(happening, Happening::Noted(_)) {
+            self.mix(now.as_nanos());
+        }
         match &happening {
             Happening::Called { node, call, socket, outcome } => {
                 self.mix(1 | (*node as u64) << 8 | (*call as u64) << 24 | (*socket as u64) << 32);
@@ -61,7 +63,8 @@ impl Trace {
                 self.mix(edge.ready.bits().into());
             }
             Happening::Dealt(mishap) => self.mix_text(mishap.name()),
-            Happening::Noted(text) => self.mix_text(text),
+            // Which are there only where somebody reads them.
+            Happening::Noted(_) => {}
         }
         if self.kept_max > 0 {
             if self.kept.len() == self.kept_max {

@@ -112,7 +112,7 @@ impl Net {
             if due.any() && is_late() {
                 let at = self.agenda.now + self.agenda.span_below(LATE_MOST);
                 self.agenda.add(at, Event::Edge(id));
-                self.note_delay(id);
+                self.note_delay(id, at);
                 continue;
             }
             watch.armed = watch.armed.without(due);

@@ -21,7 +21,6 @@ mod promises;
 mod ready_made;
 mod shutdown;
 mod stalls;
-mod torture;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

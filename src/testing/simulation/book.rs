@@ -1,285 +1,336 @@
-//! What handlers were shown: every one is watched, and what must not be is noted as a complaint.
-//! (A panic would not do: the reactor takes it for the handler's and goes on.)
+//! What is known of every connection of a run: handlers write it down as they are called, and
+//! what must not be is noted as a complaint. (A panic would not do: the reactor takes it for the
+//! handler's and goes on.)
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::MakeHandler;
 use crate::base::address::NetAddr;
 use crate::base::id::ConnId;
 use crate::base::time::Time;
-use crate::handler::{Context, Service, StreamHandler};
 use crate::hub::limits::Limits;
-use crate::hub::reason::{CloseReason, Deadline, Fault};
+use crate::hub::reason::{CloseReason, Deadline};
+use crate::sim::World;
 
 /// A book that all who take part write into.
 #[derive(Clone)]
 pub(super) struct Book(Rc<RefCell<Pages>>);
 
-struct Pages {
-    rows: Vec<Row>,
+pub(super) struct Pages {
+    pub(super) world: World,
+    pub(super) limits: Limits,
+    pub(super) rows: Vec<Row>,
+    /// Names that were given out, by the host's kind.
+    pub(super) ids: BTreeSet<(bool, ConnId)>,
     /// By client: its row, once it was accepted.
     by_client: Vec<Option<usize>>,
+    /// Rows of the far end, by the address of whoever connected.
+    by_address: BTreeMap<NetAddr, usize>,
+    /// By host: for how long it has done nothing.
+    stalled: Vec<Duration>,
+    /// Turns of all reactors together.
+    pub(super) turn: u64,
     complaint: Option<String>,
-    checks: u64,
-    limits: Limits,
-    /// In which hosts did nothing, or clocks jumped.
-    lost_time: Duration,
+    pub(super) checks: u64,
+    /// Connections that listeners have brought.
+    pub(super) accepted: u64,
+}
+
+/// What a connection is to the run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    /// A client's, or a stranger's.
+    Accepted { client: Option<usize> },
+    /// Begun by a reactor that is looked at.
+    Outgoing,
+    /// The far end of those.
+    Far,
 }
 
 /// One handler.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Row {
-    id: Option<ConnId>,
-    is_closed: bool,
+    pub(super) role: Role,
+    /// Of its server, once it was called.
+    pub(super) reactor: usize,
+    /// Once it was opened.
+    pub(super) id: Option<ConnId>,
+    /// Where an outgoing connection, or the one that a far end accepted, was begun.
+    pub(super) address: Option<NetAddr>,
+    pub(super) is_closed: bool,
     /// Whether it was told of the end of input.
-    is_ended: bool,
-    opened: Time,
+    pub(super) is_ended: bool,
+    /// Whether it was told of the shutdown.
+    pub(super) is_told: bool,
+    pub(super) made: Time,
+    pub(super) opened: Time,
     /// When a byte last came to it.
-    heard: Time,
+    pub(super) heard: Option<Time>,
+    /// What it last left untaken, and since when it has been leaving that.
+    pub(super) rest_bytes: usize,
+    pub(super) rest_since: Option<Time>,
+    pub(super) taken_bytes: u64,
     pub(super) calls: u64,
+    /// What was read for it in the turn in which it was last called.
+    pub(super) turn: u64,
+    pub(super) turn_bytes: usize,
     pub(super) wants_input: bool,
+    /// Whether its peer reads or speaks so slowly that a deadline may be meant for it.
+    pub(super) is_slow: bool,
+    /// Whether it has not got all that it asked for.
+    pub(super) is_owed: bool,
+    /// The other connection of a proxied pair.
+    pub(super) other: Option<usize>,
+    /// Of all hosts, up to when it was made.
+    pub(super) lost_before: Duration,
     pub(super) why: Option<Why>,
 }
 
-/// Why a connection ended, as far as its client must know.
+/// Why a connection ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Why {
     Closed,
     Aborted,
-    TimedOut,
+    TimedOut(Deadline),
     /// A limit on what is kept for it.
     Limit,
-    Reset,
+    Overload,
+    /// It could not be made, or broke.
+    Broken,
     Shutdown,
     Fault,
 }
 
+impl Why {
+    pub(super) fn of(reason: &CloseReason) -> Why {
+        match reason {
+            CloseReason::Closed => Why::Closed,
+            CloseReason::Aborted => Why::Aborted,
+            CloseReason::TimedOut(deadline) => Why::TimedOut(*deadline),
+            CloseReason::OutputLimit | CloseReason::InputLimit => Why::Limit,
+            CloseReason::Overload => Why::Overload,
+            CloseReason::Shutdown => Why::Shutdown,
+            CloseReason::Fault(_) | CloseReason::Panicked => Why::Fault,
+            CloseReason::Reset | CloseReason::Failed(_) | CloseReason::ConnectFailed(_) => {
+                Why::Broken
+            }
+        }
+    }
+}
+
 impl Book {
-    pub(super) fn new(clients: usize, limits: Limits) -> Book {
-        let by_client = vec![None; clients];
+    /// For a run with so many clients and hosts.
+    pub(super) fn new(world: World, clients: usize, hosts: usize, limits: Limits) -> Book {
         Book(Rc::new(RefCell::new(Pages {
+            world,
+            limits,
             rows: Vec::new(),
-            by_client,
+            ids: BTreeSet::new(),
+            by_client: vec![None; clients],
+            by_address: BTreeMap::new(),
+            stalled: vec![Duration::ZERO; hosts],
+            turn: 0,
             complaint: None,
             checks: 0,
-            limits,
-            lost_time: Duration::ZERO,
+            accepted: 0,
         })))
     }
 
-    /// A handler under watch.
-    pub(super) fn watch<H: StreamHandler>(&self, client: Option<usize>, handler: H) -> Watched<H> {
-        let mut pages = self.0.borrow_mut();
-        let row = pages.rows.len();
-        pages.rows.push(Row::default());
-        if let Some(place) = client.and_then(|client| pages.by_client.get_mut(client)) {
-            *place = Some(row);
-        }
-        Watched { book: self.clone(), row, handler }
+    /// Opens a row, and answers its number.
+    pub(super) fn begin(&self, role: Role) -> usize {
+        self.with(|pages| {
+            let number = pages.rows.len();
+            let row = Row::new(role, pages.world.now(), pages.lost());
+            pages.rows.push(row);
+            if let Role::Accepted { client } = role {
+                pages.accepted += 1;
+                let place = client.and_then(|client| pages.by_client.get_mut(client));
+                place.into_iter().for_each(|place| *place = Some(number));
+            }
+            number
+        })
+    }
+
+    /// Notes where the connection that a far end has accepted was begun.
+    pub(super) fn note_address(&self, row: usize, address: NetAddr) {
+        self.with(|pages| {
+            if pages.rows[row].role == Role::Far {
+                pages.by_address.insert(address.clone(), row);
+            }
+            pages.rows[row].address = Some(address);
+        });
+    }
+
+    pub(super) fn note_owed(&self, row: usize, is_owed: bool) {
+        self.with(|pages| pages.rows[row].is_owed = is_owed);
+    }
+
+    /// Two connections are a proxied pair.
+    pub(super) fn pair(&self, one: usize, other: usize) {
+        self.with(|pages| {
+            pages.rows[one].other = Some(other);
+            pages.rows[other].other = Some(one);
+        });
+    }
+
+    /// Whoever that client is, it is slow.
+    pub(super) fn note_slow(&self, client: usize) {
+        self.with(|pages| {
+            if let Some(row) = pages.by_client[client] {
+                pages.rows[row].is_slow = true;
+            }
+        });
     }
 
     /// Notes that something is wrong; the first of such notes counts.
     pub(super) fn complain(&self, what: String) {
-        self.0.borrow_mut().complaint.get_or_insert(what);
+        self.with(|pages| pages.complain(what));
     }
 
     pub(super) fn check(&self, holds: bool, what: impl FnOnce() -> String) {
-        self.0.borrow_mut().checks += 1;
+        self.with(|pages| pages.check(holds, what));
+    }
+
+    pub(super) fn complaint(&self) -> Option<String> {
+        self.with(|pages| pages.complaint.clone())
+    }
+
+    pub(super) fn checks(&self) -> u64 {
+        self.with(|pages| pages.checks)
+    }
+
+    pub(super) fn row_of(&self, client: usize) -> Option<Row> {
+        self.with(|pages| pages.by_client[client].map(|row| pages.rows[row].clone()))
+    }
+
+    pub(super) fn row(&self, number: usize) -> Row {
+        self.with(|pages| pages.rows[number].clone())
+    }
+
+    /// How many handlers there were.
+    pub(super) fn handlers(&self) -> u64 {
+        self.with(|pages| pages.rows.len() as u64)
+    }
+
+    /// How many connections listeners have brought.
+    pub(super) fn accepted(&self) -> u64 {
+        self.with(|pages| pages.accepted)
+    }
+
+    pub(super) fn begin_turn(&self) {
+        self.with(|pages| pages.turn += 1);
+    }
+
+    /// A host does nothing for a while.
+    pub(super) fn note_stall(&self, host: usize, span: Duration) {
+        self.with(|pages| pages.stalled[host] += span);
+    }
+
+    /// For how long a host has done nothing, and by how much the clock has jumped: as much later
+    /// may its timers be.
+    pub(super) fn lost_by(&self, host: usize) -> Duration {
+        self.with(|pages| pages.stalled[host] + pages.world.jumped())
+    }
+
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Pages) -> T) -> T {
+        act(&mut self.0.borrow_mut())
+    }
+}
+
+impl Pages {
+    pub(super) fn complain(&mut self, what: String) {
+        self.complaint.get_or_insert(what);
+    }
+
+    pub(super) fn check(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        self.checks += 1;
         if !holds {
             self.complain(what());
         }
     }
 
-    pub(super) fn complaint(&self) -> Option<String> {
-        self.0.borrow().complaint.clone()
+    /// The row of whoever accepted what was begun there.
+    pub(super) fn far_row(&self, address: &NetAddr) -> Option<&Row> {
+        self.by_address.get(address).map(|row| &self.rows[*row])
     }
 
-    pub(super) fn checks(&self) -> u64 {
-        self.0.borrow().checks
+    /// The row of whoever began what a far end has accepted.
+    pub(super) fn near_row(&self, address: &NetAddr) -> Option<&Row> {
+        self.rows
+            .iter()
+            .rev()
+            .find(|row| row.role == Role::Outgoing && row.address.as_ref() == Some(address))
     }
 
-    pub(super) fn row_of(&self, client: usize) -> Option<Row> {
-        let pages = self.0.borrow();
-        pages.by_client[client].map(|row| pages.rows[row].clone())
-    }
-
-    /// By how much timers may be late for no fault of the reactor's.
-    pub(super) fn lost_time(&self) -> Duration {
-        self.0.borrow().lost_time
-    }
-
-    pub(super) fn note_lost_time(&self, in_all: Duration) {
-        self.0.borrow_mut().lost_time = in_all;
-    }
-
-    /// How many handlers there were.
-    pub(super) fn handlers(&self) -> u64 {
-        self.0.borrow().rows.len() as u64
-    }
-
-    /// At the end: everybody who was opened was closed.
-    pub(super) fn check_all_closed(&self) {
-        let open =
-            self.0.borrow().rows.iter().filter(|row| row.id.is_some() && !row.is_closed).count();
-        self.check(open == 0, || format!("{open} handlers were opened and never closed"));
-    }
-}
-
-/// A handler, and what it was shown.
-pub(super) struct Watched<H> {
-    book: Book,
-    row: usize,
-    handler: H,
-}
-
-impl<H: StreamHandler> Watched<H> {
-    /// Notes a callback.
-    fn enter(&self, cx: &Context<'_>, what: &str) {
-        let (id, now) = (cx.id(), cx.now());
-        let mut complaint = None;
-        {
-            let mut pages = self.book.0.borrow_mut();
-            pages.checks += 1;
-            let row = &mut pages.rows[self.row];
-            let is_opening = what == "on_open";
-            if row.is_closed {
-                complaint = Some(format!("{id}: {what} after on_close"));
-            } else if is_opening != row.id.is_none() && what != "on_close" {
-                complaint = Some(format!("{id}: {what}, out of order"));
-            } else if row.id.is_some_and(|own| own != id) {
-                complaint = Some(format!("{id}: {what} of {:?}", row.id));
-            } else if matches!(what, "on_bytes" | "on_eof") && (row.is_ended || !cx.wants_input()) {
-                complaint =
-                    Some(format!("{id}: {what} though its input has ended or is not wanted"));
-            }
-            row.calls += 1;
-            match what {
-                "on_open" => (row.id, row.opened, row.heard) = (Some(id), now, now),
-                "on_bytes" => row.heard = now,
-                "on_eof" => row.is_ended = true,
-                "on_close" => row.is_closed = true,
-                _ => {}
-            }
-        }
-        if let Some(complaint) = complaint {
-            self.book.complain(complaint);
+    /// Of the hosts the far end is the last, and the others are reactors of one server.
+    pub(super) fn host_of(&self, row: &Row) -> usize {
+        match row.role {
+            Role::Far => self.stalled.len() - 1,
+            _ => row.reactor,
         }
     }
 
-    fn leave(&self, cx: &Context<'_>) {
-        self.book.0.borrow_mut().rows[self.row].wants_input = cx.wants_input();
+    /// Time that hosts have lost in all.
+    pub(super) fn lost(&self) -> Duration {
+        self.stalled.iter().sum::<Duration>() + self.world.jumped()
     }
 
-    /// Deadlines are never early; of those that the book can know.
-    fn check_deadline(&self, now: Time, deadline: Deadline) {
-        let mut pages = self.book.0.borrow_mut();
-        let (row, limits) = (&pages.rows[self.row], &pages.limits);
-        let earliest = match deadline {
-            Deadline::FirstByte => row.opened + limits.first_byte,
-            Deadline::Idle => row.heard + limits.idle,
-            Deadline::WriteProgress => row.opened + limits.write_progress,
-            Deadline::Message => row.opened + limits.message,
-            _ => Time::ZERO,
-        };
-        pages.checks += 1;
-        if now < earliest {
-            pages.complaint.get_or_insert(format!("{deadline} at {now}, before {earliest}"));
+    /// Whether enough time was lost in a connection's life for that deadline to strike whoever
+    /// is quick.
+    pub(super) fn may_strike(&self, row: &Row, deadline: Deadline) -> bool {
+        let lost = self.lost().saturating_sub(row.lost_before) + BY_CHANCE;
+        lost >= self.span_of(deadline)
+    }
+
+    pub(super) fn span_of(&self, deadline: Deadline) -> Duration {
+        let limits = &self.limits;
+        match deadline {
+            Deadline::Connect => limits.connect,
+            Deadline::FirstByte => limits.first_byte,
+            Deadline::Idle => limits.idle,
+            Deadline::Message => limits.message,
+            Deadline::WriteProgress => limits.write_progress,
+            Deadline::Flush => limits.flush,
+            Deadline::Expect => Duration::ZERO,
         }
     }
 }
 
-impl<H: StreamHandler> StreamHandler for Watched<H> {
-    fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
-        self.enter(cx, "on_open");
-        let answer = self.handler.on_open(cx);
-        self.leave(cx);
-        answer
-    }
-
-    fn on_bytes(&mut self, cx: &mut Context<'_>, input: &[u8]) -> Result<usize, Fault> {
-        self.enter(cx, "on_bytes");
-        let answer = self.handler.on_bytes(cx, input);
-        self.leave(cx);
-        answer
-    }
-
-    fn on_eof(&mut self, cx: &mut Context<'_>, rest: &[u8]) -> Result<(), Fault> {
-        self.enter(cx, "on_eof");
-        let answer = self.handler.on_eof(cx, rest);
-        self.leave(cx);
-        answer
-    }
-
-    fn on_drain(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
-        self.enter(cx, "on_drain");
-        let answer = self.handler.on_drain(cx);
-        self.leave(cx);
-        answer
-    }
-
-    fn on_timer(&mut self, cx: &mut Context<'_>, tag: u32) -> Result<(), Fault> {
-        self.enter(cx, "on_timer");
-        let answer = self.handler.on_timer(cx, tag);
-        self.leave(cx);
-        answer
-    }
-
-    fn on_message(&mut self, cx: &mut Context<'_>, message: ()) -> Result<(), Fault> {
-        self.enter(cx, "on_message");
-        let answer = self.handler.on_message(cx, message);
-        self.leave(cx);
-        answer
-    }
-
-    fn on_shutdown(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
-        self.enter(cx, "on_shutdown");
-        let answer = self.handler.on_shutdown(cx);
-        self.leave(cx);
-        answer
-    }
-
-    fn on_close(&mut self, cx: &mut Context<'_>, why: &CloseReason) {
-        self.enter(cx, "on_close");
-        if let CloseReason::TimedOut(deadline) = why {
-            self.check_deadline(cx.now(), *deadline);
+impl Row {
+    fn new(role: Role, made: Time, lost_before: Duration) -> Row {
+        Row {
+            role,
+            reactor: 0,
+            id: None,
+            address: None,
+            is_closed: false,
+            is_ended: false,
+            is_told: false,
+            made,
+            opened: made,
+            heard: None,
+            rest_bytes: 0,
+            rest_since: None,
+            taken_bytes: 0,
+            calls: 0,
+            turn: 0,
+            turn_bytes: 0,
+            wants_input: false,
+            is_slow: false,
+            is_owed: false,
+            other: None,
+            lost_before,
+            why: None,
         }
-        self.handler.on_close(cx, why);
-        let mut pages = self.book.0.borrow_mut();
-        pages.rows[self.row].why = Some(match why {
-            CloseReason::Closed => Why::Closed,
-            CloseReason::Aborted => Why::Aborted,
-            CloseReason::TimedOut(_) => Why::TimedOut,
-            CloseReason::OutputLimit | CloseReason::InputLimit | CloseReason::Overload => {
-                Why::Limit
-            }
-            CloseReason::Shutdown => Why::Shutdown,
-            CloseReason::Fault(_) | CloseReason::Panicked => Why::Fault,
-            _ => Why::Reset,
-        });
     }
 
-    fn max_rest_bytes(&self) -> Option<usize> {
-        self.handler.max_rest_bytes()
+    /// Whether it ended in another way than it should.
+    pub(super) fn is_unclean(&self) -> bool {
+        self.why.is_some_and(|why| why != Why::Closed)
     }
 }
 
-/// Makes watched handlers, and hears of their panics.
-pub(super) struct Doorman {
-    pub(super) book: Book,
-    pub(super) make: MakeHandler,
-    /// Which client comes from an address.
-    pub(super) client_at: fn(&NetAddr) -> Option<usize>,
-}
-
-impl Service for Doorman {
-    fn accept(&mut self, peer: &NetAddr) -> Option<Box<dyn StreamHandler>> {
-        let handler = (self.make)(peer);
-        Some(Box::new(self.book.watch((self.client_at)(peer), handler)))
-    }
-
-    fn on_handler_panic(&mut self, id: ConnId, message: &str) {
-        self.book.complain(format!("{id}: the handler panicked: {message}"));
-    }
-}
+/// What latency, full queues and a stall that began before may take of a deadline.
+const BY_CHANCE: Duration = Duration::from_secs(9);

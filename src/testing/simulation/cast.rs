@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::book::Book;
-use super::client::{Judge, Script};
+use super::book::{Book, Role};
+use super::script::{Judge, Script};
+use super::watched::Watched;
 use crate::base::address::Address;
 use crate::base::id::ConnId;
 use crate::base::rng::Rng;
@@ -14,23 +15,45 @@ use crate::handler::{Context, FrameHandler, Framed, StreamHandler};
 use crate::hub::groups::{Broadcast, Group, Slow};
 use crate::hub::reason::{CloseReason, Fault};
 
-/// Pauses now and then, for a while that it measures.
+/// Pauses now and then, until a timer or a letter to itself wakes it.
 pub(super) struct Dozing<H> {
-    pub(super) handler: H,
-    pub(super) rng: Rng,
-    pub(super) book: Book,
-    /// When to wake up.
-    pub(super) until: Time,
+    handler: H,
+    rng: Rng,
+    book: Book,
+    doze: Option<Doze>,
+}
+
+/// What it waits for.
+#[derive(Clone, Copy)]
+enum Doze {
+    /// Due then; and what its host had lost when it was set.
+    Timer(Time, Duration),
+    Letter,
+}
+
+impl<H> Dozing<H> {
+    pub(super) fn new(handler: H, rng: Rng, book: Book) -> Dozing<H> {
+        Dozing { handler, rng, book, doze: None }
+    }
+
+    fn doze(&mut self, cx: &mut Context<'_>) {
+        cx.pause();
+        if self.rng.chance(1, 2) && cx.handle().send(cx.id(), ()).is_ok() {
+            self.doze = Some(Doze::Letter);
+            return;
+        }
+        let span = Duration::from_micros(self.rng.below(20_000));
+        self.doze = Some(Doze::Timer(cx.now() + span, self.book.lost_by(cx.id().reactor())));
+        cx.set_timer(WAKE, span);
+    }
 }
 
 impl<H: StreamHandler> StreamHandler for Dozing<H> {
     fn on_bytes(&mut self, cx: &mut Context<'_>, input: &[u8]) -> Result<usize, Fault> {
         let taken = self.handler.on_bytes(cx, input)?;
-        if self.rng.chance(1, 8) {
-            let span = Duration::from_micros(self.rng.below(20_000));
-            self.until = cx.now() + span;
-            cx.pause();
-            cx.set_timer(WAKE, span);
+        // A shutdown wakes everybody.
+        if self.doze.is_none() && self.rng.chance(1, 8) {
+            self.doze(cx);
         }
         Ok(taken)
     }
@@ -40,12 +63,29 @@ impl<H: StreamHandler> StreamHandler for Dozing<H> {
     }
 
     fn on_timer(&mut self, cx: &mut Context<'_>, _tag: u32) -> Result<(), Fault> {
-        let (now, until) = (cx.now(), self.until);
+        let now = cx.now();
+        let doze = self.doze.take();
+        let Some(Doze::Timer(until, lost)) = doze else {
+            self.book.complain(format!("{}: a timer that nobody set", cx.id()));
+            return Ok(());
+        };
         self.book.check(now >= until, || format!("a timer for {until} came at {now}, early"));
-        let latest = until + TICK + self.book.lost_time();
+        let latest = until + TICK + (self.book.lost_by(cx.id().reactor()) - lost);
         self.book.check(now <= latest, || format!("a timer for {until} came at {now}, late"));
         cx.resume();
         Ok(())
+    }
+
+    fn on_message(&mut self, cx: &mut Context<'_>, (): ()) -> Result<(), Fault> {
+        let is_own = matches!(self.doze.take(), Some(Doze::Letter));
+        self.book.check(is_own, || format!("{}: a letter that is not for it", cx.id()));
+        cx.resume();
+        Ok(())
+    }
+
+    fn on_close(&mut self, cx: &mut Context<'_>, _why: &CloseReason) {
+        // Nobody may get this, whoever comes to sit in its place.
+        let _ = cx.handle().send(cx.id(), ());
     }
 
     fn max_rest_bytes(&self) -> Option<usize> {
@@ -54,14 +94,14 @@ impl<H: StreamHandler> StreamHandler for Dozing<H> {
 }
 
 const WAKE: u32 = 1;
+/// Of the wheel.
 const TICK: Duration = Duration::from_millis(1);
 
 /// Bytes of any kind, which come back as they are.
 pub(super) fn echo_script(rng: &mut Rng) -> Script {
     let longest = if rng.chance(1, 10) { 20_000 } else { 300 };
     let len = rng.below(longest) as usize;
-    let bytes = rng.bytes(len);
-    Script::exchange(bytes.clone(), bytes)
+    Script::echo(rng.bytes(len))
 }
 
 /// Lines, which come back one by one.
@@ -73,6 +113,13 @@ pub(super) fn line_script(rng: &mut Rng) -> Script {
         bytes.extend(rng.bytes(len).iter().map(|byte| b'a' + byte % 26));
         bytes.extend_from_slice(if rng.chance(1, 2) { b"\n" } else { b"\r\n" });
     }
+    Script::echo(bytes)
+}
+
+/// What is passed on by the one comes back by another.
+pub(super) fn proxy_script(rng: &mut Rng) -> Script {
+    let len = rng.below(3000) as usize;
+    let bytes = rng.bytes(len);
     Script::exchange(bytes.clone(), bytes)
 }
 
@@ -155,18 +202,21 @@ impl Listener {
 
 /// One of the two connections of a proxied pair, as in `examples/proxy.rs`.
 pub(super) enum Side {
-    Accepted { target: Address, book: Book },
+    Accepted { target: Address, book: Book, row: usize },
     Paired { other: ConnId },
 }
 
 impl StreamHandler for Side {
     fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
-        if let Side::Accepted { target, book } = self {
-            let upstream = book.watch(None, Side::Paired { other: cx.id() });
+        if let Side::Accepted { target, book, row } = self {
+            let side = Side::Paired { other: cx.id() };
+            let upstream = Watched::new(book, Role::Outgoing, side);
+            let upstream_row = upstream.row;
             let Ok(other) = cx.connect(target.clone(), upstream) else {
                 cx.abort();
                 return Ok(());
             };
+            book.pair(*row, upstream_row);
             *self = Side::Paired { other };
         }
         Ok(())

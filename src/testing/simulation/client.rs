@@ -1,65 +1,15 @@
-//! The peers: what they say, how badly they behave, and what they must hear.
+//! The peers: how badly they behave, and whom they hold to account.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::book::{Book, Why};
-use crate::base::address::{Address, NetAddr};
+use super::book::{Book, Row, Why};
+use super::places;
+use super::script::Script;
+use super::seat::Seat;
 use crate::base::rng::Rng;
 use crate::base::time::Time;
+use crate::hub::limits::Limits;
 use crate::sim::{Mishap, Peer, World};
-
-/// What one client says, and what it must hear.
-pub struct Script {
-    pub(super) says: Vec<u8>,
-    pub(super) judge: Box<dyn Judge>,
-}
-
-/// What a client makes of what it hears.
-pub trait Judge {
-    /// More bytes came.
-    ///
-    /// # Errors
-    /// They are wrong; says how.
-    fn hear(&mut self, bytes: &[u8]) -> Result<(), String>;
-
-    /// Whether everything has come that is due to somebody who has said everything.
-    fn is_content(&self) -> bool;
-}
-
-impl Script {
-    /// Says the one, and must hear exactly the other. Whoever has said only a part must hear
-    /// nothing but a start of it.
-    pub fn exchange(says: impl Into<Vec<u8>>, hears: impl Into<Vec<u8>>) -> Script {
-        Script::judged(says, Exchange { hears: hears.into(), heard: 0 })
-    }
-
-    /// Says something, and judges what it hears as it comes.
-    pub fn judged(says: impl Into<Vec<u8>>, judge: impl Judge + 'static) -> Script {
-        Script { says: says.into(), judge: Box::new(judge) }
-    }
-}
-
-struct Exchange {
-    hears: Vec<u8>,
-    heard: usize,
-}
-
-impl Judge for Exchange {
-    fn hear(&mut self, bytes: &[u8]) -> Result<(), String> {
-        let due = &self.hears[self.heard..];
-        self.heard += bytes.len();
-        if due.starts_with(bytes) {
-            return Ok(());
-        }
-        let same = due.iter().zip(bytes).take_while(|(due, byte)| due == byte).count();
-        Err(format!("byte {} of the answer is wrong", self.heard - bytes.len() + same))
-    }
-
-    fn is_content(&self) -> bool {
-        self.heard == self.hears.len()
-    }
-}
 
 /// How a client behaves, as chance would have it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,16 +28,25 @@ enum Behaviour {
 pub(super) struct Client {
     number: usize,
     peer: Peer,
+    is_unix: bool,
     script: Script,
     behaviour: Behaviour,
     rng: Rng,
     said: usize,
     is_finished: bool,
     started: Time,
-    /// It has waited to be read since its handler had been called so often, at that turn.
-    waits_since: Option<(u64, u64)>,
+    /// It has been ready to be read, and was not, since then.
+    waits_since: Option<Wait>,
     saw_end: Option<Time>,
     was_slow: bool,
+}
+
+/// What there had been of each when a client began to wait.
+#[derive(Clone, Copy)]
+struct Wait {
+    calls: u64,
+    delays: u64,
+    turns: u64,
 }
 
 /// What a client's step came to.
@@ -102,23 +61,15 @@ pub(super) enum Step {
 pub(super) struct Scene<'a> {
     pub(super) world: &'a World,
     pub(super) book: &'a Book,
-    /// Whether time was lost, so that deadlines may strike whoever is innocent.
-    pub(super) is_time_lost: bool,
-    /// Whether something went wrong that a handler may answer by a reset of its own.
-    pub(super) may_abort: bool,
+    pub(super) seats: &'a [Seat],
+    pub(super) limits: &'a Limits,
     pub(super) is_stopping: bool,
-    /// Whether whoever holds most may have to go, as others do not read.
-    pub(super) is_tight: bool,
-    /// Turns of all reactors together.
-    pub(super) turns: u64,
-    /// Within how many of these whoever is ready is read.
-    pub(super) fair_turns: u64,
 }
 
 impl Client {
     pub(super) fn new(
         number: usize,
-        to: &Address,
+        is_unix: bool,
         script: Script,
         world: &World,
         seed: u64,
@@ -135,7 +86,10 @@ impl Client {
         ];
         let dealt = dealt.into_iter().find(|(mishap, _)| world.deals(*mishap));
         let behaviour = dealt.map_or(Behaviour::Patient, |(_, behaviour)| behaviour);
-        let peer = world.connect_from(address_of(number), to.clone());
+        let peer = match is_unix {
+            true => world.connect_from(places::client_unix(number), places::unix()),
+            false => world.connect_from(places::client_inet(number), places::inet()),
+        };
         world.note(|| {
             format!("client {number}  connects: {behaviour:?}, {} bytes", script.says.len())
         });
@@ -143,6 +97,7 @@ impl Client {
         Client {
             number,
             peer,
+            is_unix,
             script,
             behaviour,
             rng,
@@ -160,18 +115,22 @@ impl Client {
     /// # Errors
     /// A promise was broken.
     pub(super) fn step(&mut self, scene: &Scene<'_>) -> Result<Step, String> {
-        if scene.world.now() >= self.started + DRIPS_FOR && self.behaviour == Behaviour::Drips {
+        let now = scene.world.now();
+        if now >= self.started + DRIPS_FOR && self.behaviour == Behaviour::Drips {
             self.behaviour = Behaviour::Patient;
             self.was_slow = true;
         }
+        if self.is_slow() {
+            scene.book.note_slow(self.number);
+        }
         self.speak(scene.world);
-        let heard_bytes =
-            if self.behaviour == Behaviour::NeverReads { 0 } else { self.listen(scene)? };
-        self.check_fairness(scene, heard_bytes)?;
+        if self.behaviour != Behaviour::NeverReads {
+            self.listen(scene)?;
+        }
+        self.check_fairness(scene);
         if self.is_over(scene)? {
             return Ok(Step::Over);
         }
-        let now = scene.world.now();
         Ok(Step::At(now + self.pause()))
     }
 
@@ -182,17 +141,17 @@ impl Client {
     }
 
     /// When nothing has moved for long: nobody may be waiting for anything.
-    ///
-    /// # Errors
-    /// It is owed an answer.
-    pub(super) fn check_still(&self, scene: &Scene<'_>) -> Result<(), String> {
-        let is_read = self.said == self.script.says.len() && self.peer.is_connected();
-        let is_served = scene.book.row_of(self.number).is_some_and(|row| row.why.is_none());
-        let reads = !self.is_slow();
-        let is_owed = is_read && is_served && reads && !self.script.judge.is_content();
-        let is_owed = is_owed && !scene.is_stopping && !self.peer.has_ended();
-        scene.book.check(!is_owed, || format!("client {}: is never answered", self.number));
-        Ok(())
+    pub(super) fn check_still(&self, scene: &Scene<'_>) {
+        let row = scene.book.row_of(self.number);
+        let Some(row) = row.filter(|row| row.id.is_some() && row.why.is_none()) else { return };
+        let is_all = self.said == self.script.says.len() && self.script.judge.is_content();
+        let is_going = self.is_slow() || row.is_told || self.peer.has_ended();
+        let is_owed = !is_all && !is_going && self.peer.is_connected();
+        let is_owed = is_owed && !scene.is_held_up(&row);
+        let (said, of) = (self.said, self.script.says.len());
+        scene.book.check(!is_owed, || {
+            format!("client {}: never answered, {said} of {of} bytes said", self.number)
+        });
     }
 
     fn speak(&mut self, world: &World) {
@@ -202,7 +161,7 @@ impl Client {
             let most = 1 + self.rng.below(most) as usize;
             let end = self.said + most.min(left);
             self.said += self.peer.send(&self.script.says[self.said..end]);
-            if world.deals(Mishap::PeerUrgent) {
+            if !self.is_unix && world.deals(Mishap::PeerUrgent) {
                 self.peer.send_urgent();
             }
         }
@@ -220,7 +179,7 @@ impl Client {
         }
     }
 
-    fn listen(&mut self, scene: &Scene<'_>) -> Result<usize, String> {
+    fn listen(&mut self, scene: &Scene<'_>) -> Result<(), String> {
         let most = match self.behaviour {
             Behaviour::Drips => 1 + self.rng.below(64) as usize,
             _ if self.rng.chance(1, 4) => 1 + self.rng.below(CHUNK_MOST) as usize,
@@ -232,81 +191,98 @@ impl Client {
             let number = self.number;
             scene.book.check(judged.is_ok(), || format!("client {number}: {judged:?}"));
         }
-        Ok(bytes.len())
+        Ok(())
     }
 
-    /// Whoever is ready is read within a number of turns.
-    fn check_fairness(&mut self, scene: &Scene<'_>, heard_bytes: usize) -> Result<(), String> {
-        let row = scene.book.row_of(self.number);
-        let row = row.filter(|row| row.wants_input && row.why.is_none() && heard_bytes == 0);
-        // Where a deadline or a shutdown may have closed it, what still comes is not wanted.
-        let is_settled = !self.is_slow() && !scene.is_time_lost && !scene.is_stopping;
-        let Some(row) = row.filter(|_| is_settled && self.peer.unread_bytes() > 0) else {
+    /// Whoever is ready is read within a number of its reactor's turns. A wait counts anew from
+    /// whatever mishap has made it longer.
+    fn check_fairness(&mut self, scene: &Scene<'_>) {
+        let row = scene.book.row_of(self.number).filter(|row| row.why.is_none());
+        let is_ready = self.peer.unread_bytes() > 0 && !self.peer.is_delayed();
+        let ready = row.filter(|_| is_ready).and_then(|row| Some((row.id?, row.calls)));
+        let seat = ready.map(|(id, calls)| (id, calls, &scene.seats[id.reactor()]));
+        let Some((_, calls, seat)) = seat.filter(|(id, _, seat)| seat.reactor.would_read(*id))
+        else {
             self.waits_since = None;
-            return Ok(());
+            return;
         };
+        let (delays, turns) = (self.peer.delays(), seat.turns);
         match self.waits_since {
-            Some((calls, since)) if calls == row.calls => {
-                let waited = scene.turns - since;
-                let is_fair = waited <= scene.fair_turns;
-                scene.book.check(is_fair, || {
+            Some(wait) if wait.calls == calls && wait.delays == delays => {
+                let waited = turns - wait.turns;
+                scene.book.check(waited <= FAIR_TURNS, || {
                     format!("client {}: ready, and not read for {waited} turns", self.number)
                 });
             }
-            _ => self.waits_since = Some((row.calls, scene.turns)),
+            _ => self.waits_since = Some(Wait { calls, delays, turns }),
         }
-        Ok(())
     }
 
     /// Whether its life is over; where it ended too soon, somebody must have had a reason.
     fn is_over(&mut self, scene: &Scene<'_>) -> Result<bool, String> {
+        let now = scene.world.now();
         match self.behaviour {
             Behaviour::Resets(at) | Behaviour::Leaves(at) if self.said >= at => {
                 return Ok(self.peer.is_connected() || self.peer.was_reset());
             }
-            Behaviour::NeverReads if scene.world.now() >= self.started + NEVER_READS_FOR => {
-                return Ok(true);
-            }
+            Behaviour::NeverReads if now >= self.started + NEVER_READS_FOR => return Ok(true),
             _ => {}
         }
         if !self.peer.has_ended() && !self.peer.was_reset() {
             return Ok(false);
         }
-        let is_all = self.said == self.script.says.len() && self.script.judge.is_content();
         let row = scene.book.row_of(self.number);
-        let is_known = row.is_none_or(|row| row.why.is_some());
-        if !is_all
-            && !is_known
-            && scene.world.now() < *self.saw_end.get_or_insert(scene.world.now()) + REASON_WITHIN
-        {
+        let is_known = row.as_ref().is_none_or(|row| row.why.is_some());
+        if !is_known && now < *self.saw_end.get_or_insert(now) + REASON_WITHIN {
             return Ok(false); // the connection lingers, and its handler is told in the end
         }
-        let is_excused = is_all || self.excuse(scene);
-        if !is_excused {
-            let how = if self.peer.was_reset() { "was reset" } else { "saw the end" };
-            let why = scene.book.row_of(self.number).map(|row| row.why);
-            return Err(format!(
-                "client {}: {how} after {} of {} bytes, without all answers; its handler's end: {why:?}",
-                self.number,
-                self.said,
-                self.script.says.len(),
-            ));
+        let is_all = self.said == self.script.says.len() && self.script.judge.is_content();
+        if !is_all && !self.is_excused(scene, row.as_ref()) {
+            return Err(self.told("without all answers", row.as_ref()));
+        }
+        if row.as_ref().is_some_and(|row| self.has_lost(scene, row)) {
+            return Err(self.told("without the answers to what was taken", row.as_ref()));
         }
         Ok(true)
     }
 
-    fn excuse(&self, scene: &Scene<'_>) -> bool {
+    /// Whether something that was acknowledged did not come, though the connection ended well.
+    fn has_lost(&self, scene: &Scene<'_>, row: &Row) -> bool {
+        let is_well = row.why == Some(Why::Closed) && self.peer.mishap().is_none();
+        if !is_well || self.is_slow() || self.script.judge.has_answers(row.taken_bytes) {
+            return false;
+        }
+        // Where time was lost, lingering may have ended before all was read.
+        let lost = scene.book.with(|pages| pages.lost()).saturating_sub(row.lost_before);
+        self.peer.has_ended() || lost + Duration::from_secs(1) < scene.limits.linger
+    }
+
+    /// An end is excused by what happened to this very connection only.
+    fn is_excused(&self, scene: &Scene<'_>, row: Option<&Row>) -> bool {
+        if self.peer.mishap().is_some() {
+            return true;
+        }
+        // Nobody took it in any more.
+        let Some(row) = row else { return scene.is_stopping };
         let is_slow = self.is_slow();
-        let why = scene.book.row_of(self.number).and_then(|row| row.why);
-        self.peer.mishap().is_some()
-            || scene.is_stopping
-            || scene.may_abort
-            || match why {
-                Some(Why::TimedOut) => is_slow || scene.is_time_lost,
-                Some(Why::Limit) => is_slow || scene.is_tight,
-                Some(Why::Aborted) => is_slow,
+        row.is_told
+            || scene.book.with(|pages| pages.is_pairs(row))
+            || match row.why {
+                Some(Why::TimedOut(deadline)) => {
+                    is_slow || scene.book.with(|pages| pages.may_strike(row, deadline))
+                }
+                Some(Why::Limit) => is_slow,
+                Some(Why::Overload) => scene.was_tight(row),
+                // A proxy that cannot begin its other half gives up, which only a shutdown does.
+                Some(Why::Aborted) => is_slow || scene.is_stopping && row.other.is_none(),
                 _ => false,
             }
+    }
+
+    fn told(&self, what: &str, row: Option<&Row>) -> String {
+        let how = if self.peer.was_reset() { "was reset" } else { "saw the end" };
+        let (number, said, of) = (self.number, self.said, self.script.says.len());
+        format!("client {number}: {how} after {said} of {of} bytes, {what}; its handler: {row:?}")
     }
 
     fn is_slow(&self) -> bool {
@@ -324,25 +300,25 @@ impl Client {
     }
 }
 
-/// Every client has an address of its own, from which its number can be told.
-fn address_of(number: usize) -> SocketAddr {
-    let (host, port) = (number / PORTS, number % PORTS);
-    let host = host as u32 + FIRST_HOST;
-    SocketAddr::new(std::net::Ipv4Addr::from(host).into(), (FIRST_PORT + port) as u16)
+impl Scene<'_> {
+    /// Whether the byte budget of a connection's reactor was ever passed.
+    fn was_tight(&self, row: &Row) -> bool {
+        self.seats[self.book.with(|pages| pages.host_of(row))].was_tight(self.limits)
+    }
+
+    /// Whether a connection may wait for others, which hold too many bytes, or for its other
+    /// half, which is not made yet or comes to its end.
+    fn is_held_up(&self, row: &Row) -> bool {
+        let is_over = |seat: &Seat| seat.reactor.buffered_bytes() > self.limits.buffered_bytes;
+        let other = row.other.map(|other| self.book.row(other));
+        let is_alone = other.is_some_and(|other| other.id.is_none() || other.why.is_some());
+        is_alone || self.seats.iter().any(is_over)
+    }
 }
 
-/// Which client comes from an address, if one does.
-pub(super) fn client_at(peer: &NetAddr) -> Option<usize> {
-    let SocketAddr::V4(inet) = peer.inet()? else { return None };
-    let host = u32::from(*inet.ip()).checked_sub(FIRST_HOST)?;
-    let port = usize::from(inet.port()).checked_sub(FIRST_PORT)?;
-    Some(host as usize * PORTS + port)
-}
-
-/// 172.16.0.0
-const FIRST_HOST: u32 = 0xac10_0000;
-const FIRST_PORT: usize = 1024;
-const PORTS: usize = 60_000;
+/// As many turns of its reactor may pass while a connection is ready and is not read: one in which
+/// the edge comes, and one in which those go first that were there before.
+const FAIR_TURNS: u64 = 2;
 const CHUNK_MOST: u64 = 3000;
 /// Microseconds.
 const STEP: u64 = 250;

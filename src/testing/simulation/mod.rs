@@ -1,21 +1,36 @@
 //! A handler, the real loop around it, and a world that does its worst: from one seed.
 //!
-//! A [`Simulation`] is a [`World`](crate::sim::World) with one to three reactors that share a
-//! listener, clients that come, speak, misbehave and go, and a [`Plan`] of what goes wrong
-//! meanwhile. It looks on at every turn, and fails where a promise is broken:
+//! A [`Simulation`] is a [`World`](crate::sim::World) with one to three reactors that share their
+//! listeners (one of them a Unix socket), clients that come, speak, misbehave and go, and a
+//! [`Plan`] of what goes wrong meanwhile. Beside the handlers that come with it there is an echo of
+//! datagrams and those who ask it, and connections that the reactors begin themselves, by name or
+//! address, to an echo on another host. It looks on at every turn, and fails where a promise is
+//! broken:
 //!
 //! | what | looked at |
 //! |---|---|
 //! | answers are right, whole and in order | at every byte that a client hears |
-//! | whoever ends in order has got everything; whoever does not, has a reason that is known | at every client's end |
-//! | callbacks come in the order that is allowed, with one id, `on_close` once | at every callback |
+//! | whoever ends in order has got everything; whoever does not, has a reason | at every end |
+//! | what a handler has taken is answered before its connection closes in order, in a shutdown too | at every end |
+//! | callbacks come in the order that is allowed, `on_open` first and `on_close` last, once each; input only where it is wanted, and what was left is shown again | at every callback |
+//! | an id means one connection, and never another; a letter to one that has ended reaches nobody | at every callback |
 //! | deadlines and timers are never early; timers at most a tick late | at each of them |
-//! | nobody waits: when the world is still, whoever has said everything has its answers | whenever nothing is to happen for 2 s |
-//! | whoever is ready is read within four turns of all reactors together (where edges are on time, and the byte budget is not used up) | at every step of a client |
-//! | connections stay within the limit | at every turn |
+//! | nobody waits: when the world is still, whoever reads has its answers, and could say everything | whenever nothing has happened for 2 s |
+//! | whoever is ready, wants input and does not wait for the byte budget is read within **two turns** of its reactor | at every step of a client |
+//! | no connection is read beyond the budget of a turn, no listener accepts more than its own | at every turn |
+//! | connections and every outbox stay within their limits | at every turn, every callback |
+//! | every datagram is shown whole, answered once, and neither lost nor doubled but by a mishap: sums agree | at each, and at the end |
 //! | [`Reactor::check`](crate::Reactor::check): the books agree | now and then; in debug builds at every turn |
 //! | after a while faults stop, and everything comes to its end within ten minutes | at the end |
 //! | no connection, no byte, no socket is left, and no handler has panicked | at the end |
+//!
+//! An end needs an excuse that is its own: the mishap that met *this* connection
+//! ([`Peer::mishap`](crate::sim::Peer::mishap)), its client's behaviour, a deadline for which time
+//! enough was lost by its hosts, or the end of the one that it is paired with. That something went
+//! wrong elsewhere excuses nobody.
+//!
+//! What is *not* promised, and so not looked at: that `buffered_bytes` is a ceiling (above it
+//! reactors read one connection at a time), and when a deadline that has passed takes effect.
 //!
 //! Your own handler, in ten lines:
 //!
@@ -48,23 +63,31 @@
 mod book;
 mod cast;
 mod client;
+mod datagrams;
+mod ends;
+mod errands;
+mod places;
 mod run;
+mod script;
+mod seat;
 mod shrink;
+mod summary;
 #[cfg(test)]
 mod tests;
+mod watched;
 
-use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use client::{Judge, Script};
+pub use script::{Judge, Script};
 pub use shrink::Failure;
+pub use summary::Summary;
 
 use crate::base::address::NetAddr;
 use crate::base::rng::Rng;
 use crate::handler::StreamHandler;
 use crate::hub::limits::Limits;
-use crate::sim::{Mishap, Plan};
+use crate::sim::Plan;
 use book::Book;
 
 /// A world to be run; see the [module](self).
@@ -102,7 +125,8 @@ pub enum Builtin {
     Proxy,
 }
 
-type MakeHandler = Rc<dyn Fn(&NetAddr) -> Box<dyn StreamHandler>>;
+/// From the peer's address and the connection's row in the book.
+type MakeHandler = Rc<dyn Fn(&NetAddr, usize) -> Box<dyn StreamHandler>>;
 type MakeScript = Rc<dyn Fn(&mut Rng) -> Script>;
 
 impl Simulation {
@@ -150,7 +174,7 @@ impl Simulation {
     /// nothing but what it is shown.
     #[must_use]
     pub fn serve<H: StreamHandler>(mut self, make: impl Fn(&NetAddr) -> H + 'static) -> Simulation {
-        let make: MakeHandler = Rc::new(move |peer| Box::new(make(peer)));
+        let make: MakeHandler = Rc::new(move |peer, _| Box::new(make(peer)));
         let script = match self.kind {
             Kind::Own { script, .. } => script,
             Kind::Builtin(_) => Rc::new(cast::echo_script),
@@ -226,18 +250,16 @@ impl Simulation {
         };
         let (book, rng) = (book.clone(), std::cell::RefCell::new(Rng::new(seed)));
         let builtin = *builtin;
-        Rc::new(move |_| {
+        Rc::new(move |_, row| {
             let rng = Rng::new(rng.borrow_mut().next_u64());
-            let (book, until) = (book.clone(), crate::base::time::Time::ZERO);
+            let book = book.clone();
             match builtin {
-                Builtin::Echo => Box::new(cast::Dozing { handler: Echo, rng, book, until }),
-                Builtin::Line => {
-                    Box::new(cast::Dozing { handler: LineEcho::framed(), rng, book, until })
-                }
+                Builtin::Echo => Box::new(cast::Dozing::new(Echo, rng, book)),
+                Builtin::Line => Box::new(cast::Dozing::new(LineEcho::framed(), rng, book)),
                 Builtin::Chat => Box::new(cast::Chat::framed()),
                 Builtin::Proxy => {
-                    let target = run::upstream();
-                    Box::new(cast::Side::Accepted { target, book })
+                    let target = places::far_by_name();
+                    Box::new(cast::Side::Accepted { target, book, row })
                 }
             }
         })
@@ -247,9 +269,15 @@ impl Simulation {
         match &self.kind {
             Kind::Builtin(Builtin::Line) => cast::line_script(rng),
             Kind::Builtin(Builtin::Chat) => cast::chat_script(rng),
-            Kind::Builtin(Builtin::Echo | Builtin::Proxy) => cast::echo_script(rng),
+            Kind::Builtin(Builtin::Echo) => cast::echo_script(rng),
+            Kind::Builtin(Builtin::Proxy) => cast::proxy_script(rng),
             Kind::Own { script, .. } => script(rng),
         }
+    }
+
+    /// Whether it serves a handler of somebody else's, and nothing beside.
+    fn is_own(&self) -> bool {
+        matches!(self.kind, Kind::Own { .. })
     }
 
     fn is_proxy(&self) -> bool {
@@ -269,85 +297,5 @@ impl Builtin {
             Builtin::Chat => "chat",
             Builtin::Proxy => "proxy",
         }
-    }
-}
-
-/// What a run, or several, came to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Summary {
-    /// Worlds.
-    pub runs: u64,
-    /// Turns of all reactors.
-    pub turns: u64,
-    /// Connections that clients began.
-    pub lifetimes: u64,
-    /// Handlers that were made.
-    pub handlers: u64,
-    /// The most connections that the reactors had at once.
-    pub connections_max: usize,
-    /// On the clocks of the worlds.
-    pub virtual_time: Duration,
-    /// Promises that were looked at.
-    pub checks: u64,
-    /// By the order of [`Mishap::ALL`].
-    dealt: [u64; Mishap::COUNT],
-    /// [`World::trace_hash`](crate::sim::World::trace_hash) of one run, those of several mixed.
-    pub trace_hash: u64,
-}
-
-impl Default for Summary {
-    fn default() -> Summary {
-        Summary {
-            runs: 0,
-            turns: 0,
-            lifetimes: 0,
-            handlers: 0,
-            connections_max: 0,
-            virtual_time: Duration::ZERO,
-            checks: 0,
-            dealt: [0; Mishap::COUNT],
-            trace_hash: 0,
-        }
-    }
-}
-
-impl Summary {
-    /// How often a mishap has happened.
-    pub fn dealt(&self, mishap: Mishap) -> u64 {
-        self.dealt[mishap as usize]
-    }
-
-    /// Both together, in whatever order.
-    pub fn add(&mut self, other: &Summary) {
-        self.runs += other.runs;
-        self.turns += other.turns;
-        self.lifetimes += other.lifetimes;
-        self.handlers += other.handlers;
-        self.connections_max = self.connections_max.max(other.connections_max);
-        self.virtual_time += other.virtual_time;
-        self.checks += other.checks;
-        for (mine, its) in self.dealt.iter_mut().zip(other.dealt) {
-            *mine += its;
-        }
-        self.trace_hash ^= other.trace_hash;
-    }
-}
-
-/// Some lines, the mishaps with their counts last.
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hours = self.virtual_time.as_secs_f64() / 3600.0;
-        writeln!(f, "{} worlds, {hours:.1} virtual hours, {} turns", self.runs, self.turns)?;
-        writeln!(
-            f,
-            "{} connection lifetimes, {} handlers, at most {} at once",
-            self.lifetimes, self.handlers, self.connections_max
-        )?;
-        write!(f, "{} checks; dealt:", self.checks)?;
-        for &mishap in Mishap::ALL {
-            write!(f, "\n  {:>10} {}", self.dealt(mishap), mishap.name())?;
-        }
-        Ok(())
     }
 }

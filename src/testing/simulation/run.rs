@@ -5,18 +5,17 @@ use std::collections::BinaryHeap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use super::book::{Book, Doorman};
-use super::client::{Client, Scene, Step, client_at};
+use super::book::Book;
+use super::client::{Client, Scene, Step};
+use super::datagrams::Callers;
+use super::errands::Errands;
+use super::seat::{Seat, chosen_limits, seats};
 use super::{Simulation, Summary};
-use crate::base::address::{Address, NetAddr};
 use crate::base::rng::Rng;
 use crate::base::time::Time;
 use crate::handler::Handle;
 use crate::hub::limits::Limits;
-use crate::protocols::Echo;
-use crate::reactor::{Neighbours, Placement, Reactor, Spread};
-use crate::sim::{Mishap, Node, World};
-use crate::sys::{ListenOptions, Platform};
+use crate::sim::{Mishap, World};
 
 pub(super) fn run(simulation: &Simulation) -> (Result<Summary, String>, Vec<String>) {
     let world = World::new(simulation.seed);
@@ -39,39 +38,38 @@ struct Run<'s> {
     simulation: &'s Simulation,
     world: World,
     book: Book,
+    /// Reactors of one server, and the far end of outgoing connections.
     seats: Vec<Seat>,
     handle: Handle,
     limits: Limits,
     rng: Rng,
-    to_come: usize,
+    callers: Callers,
+    errands: Errands,
+    /// When clients come, the last one first.
+    arrivals: Vec<Time>,
     born: usize,
     /// By number; those that have come and are not over.
     clients: Vec<Option<Client>>,
     alive: usize,
     /// Who goes on when.
     steps: BinaryHeap<Reverse<(Time, usize)>>,
-    arrivals: Vec<Time>,
     shutdown_at: Time,
     calm_at: Time,
+    stage: Stage,
     is_calm: bool,
-    is_stopping: bool,
-    lost_time: Duration,
-    turns: u64,
     connections_max: usize,
     /// Since when no reactor has turned, and how many turns there had been.
     quiet: (Time, u64),
 }
 
-/// A reactor and what the run knows of it.
-struct Seat {
-    reactor: Reactor<(), Node>,
-    node: usize,
-    stalled_until: Time,
-    is_stopped: bool,
-    /// It is the far end of a proxy, which stops last.
-    is_upstream: bool,
-    /// It was told to stop.
-    is_told: bool,
+/// How far it has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Stage {
+    Serving,
+    /// The server was told to stop.
+    Stopping,
+    /// So was the far end.
+    StoppingFar,
 }
 
 impl<'s> Run<'s> {
@@ -79,7 +77,7 @@ impl<'s> Run<'s> {
         let mut rng = Rng::new(simulation.seed ^ 0x0052_554e);
         let longest = [0, 1_000, 5_000, 50_000][rng.below(4) as usize];
         world.set_latency(Duration::ZERO, Duration::from_micros(longest));
-        let capacity = if rng.chance(1, 2) { 1 << 16 } else { 200 + rng.below(5000) as usize };
+        let capacity = if rng.chance(1, 2) { 1 << 16 } else { 50 + rng.below(5000) as usize };
         world.set_capacity(capacity);
         let limits = simulation.limits.clone().unwrap_or_else(|| chosen_limits(&mut rng));
         let limits = match simulation.is_proxy() {
@@ -88,27 +86,21 @@ impl<'s> Run<'s> {
             false => limits,
         };
         let to_come = simulation.clients.unwrap_or(1 + rng.below(60) as usize);
-        let book = Book::new(to_come, limits.clone());
         let count = simulation.reactors.unwrap_or(1 + rng.below(3) as usize);
-        let (mut seats, handle) = seats(simulation, &world, &book, &limits, count, &mut rng)
+        let book = Book::new(world.clone(), to_come, count + 1, limits.clone());
+        let (seats, handle) = seats(simulation, &world, &book, &limits, count, &mut rng)
             .map_err(|error| format!("cannot be set up: {error}"))?;
-        if simulation.is_proxy() {
-            seats.push(far_end(&world, &book, &limits).map_err(|error| error.to_string())?);
-        }
         let spread = simulation.spread.unwrap_or(Duration::from_millis(rng.below(2000)));
         let micros = spread.as_micros() as u64 + 1;
-        let mut arrivals: Vec<Time> = (0..to_come)
-            .map(|_| Time::ZERO + Duration::from_micros(rng.below(micros) / 250 * 250))
-            .collect();
+        let moment = |_| Time::ZERO + Duration::from_micros(rng.below(micros) / 250 * 250);
+        let mut arrivals: Vec<Time> = (0..to_come).map(moment).collect();
         arrivals.sort_unstable_by(|a, b| b.cmp(a));
-        let end = Time::ZERO + spread;
         // Now and then it ends with everybody still there.
         let is_early = simulation.spread.is_none() && rng.chance(1, 5);
-        let shutdown_at = if is_early {
-            Time::ZERO + Duration::from_micros(rng.below(micros))
-        } else {
-            Time::MAX
-        };
+        let early = Time::ZERO + Duration::from_micros(rng.below(micros));
+        let extras = if simulation.is_own() { 0 } else { 1 };
+        let callers = Callers::new(&world, rng.below(4) as u8 * extras as u8, rng.next_u64());
+        let errands = Errands::new(rng.below(6) * extras, spread, rng.next_u64());
         world.set_plan(simulation.plan.clone());
         Ok(Run {
             simulation,
@@ -118,18 +110,17 @@ impl<'s> Run<'s> {
             handle,
             limits,
             rng,
-            to_come,
+            callers,
+            errands,
+            arrivals,
             born: 0,
             clients: Vec::new(),
             alive: 0,
             steps: BinaryHeap::new(),
-            arrivals,
-            shutdown_at,
-            calm_at: end + FAULTS_FOR,
+            shutdown_at: if is_early { early } else { Time::MAX },
+            calm_at: Time::ZERO + spread + FAULTS_FOR,
+            stage: Stage::Serving,
             is_calm: false,
-            is_stopping: false,
-            lost_time: Duration::ZERO,
-            turns: 0,
             connections_max: 0,
             quiet: (Time::ZERO, 0),
         })
@@ -139,7 +130,7 @@ impl<'s> Run<'s> {
     fn play(&mut self) -> Result<(), String> {
         let (mut moment, mut rounds) = (self.world.now(), 0);
         while !self.is_over() {
-            let has_acted = self.step_clients()?;
+            let has_acted = self.step_clients()? | self.step_others();
             let has_turned = self.turn()?;
             self.heed_time()?;
             if let Some(complaint) = self.book.complaint() {
@@ -153,16 +144,18 @@ impl<'s> Run<'s> {
                 return Err(format!("it spins at {moment}"));
             }
             if !has_acted && !has_turned {
-                self.pass_time()?;
+                self.pass_time();
             }
         }
         Ok(())
     }
 
     fn is_over(&self) -> bool {
-        self.alive == 0
-            && self.born == self.to_come
-            && self.seats.iter().all(|seat| seat.is_stopped)
+        self.has_no_clients() && self.seats.iter().all(|seat| seat.is_stopped)
+    }
+
+    fn has_no_clients(&self) -> bool {
+        self.alive == 0 && self.arrivals.is_empty()
     }
 
     /// Whoever comes, and whoever goes on, at this moment.
@@ -172,9 +165,9 @@ impl<'s> Run<'s> {
         while self.arrivals.last().is_some_and(|at| *at <= now) {
             self.arrivals.pop();
             let script = self.simulation.script(&mut self.rng);
+            let is_unix = !self.simulation.is_own() && self.rng.chance(1, 4);
             let seed = self.rng.next_u64();
-            let client = Client::new(self.born, &at(), script, &self.world, seed);
-            self.clients.push(Some(client));
+            self.clients.push(Some(Client::new(self.born, is_unix, script, &self.world, seed)));
             self.steps.push(Reverse((now, self.born)));
             self.born += 1;
             self.alive += 1;
@@ -202,47 +195,31 @@ impl<'s> Run<'s> {
         Ok(has_acted)
     }
 
+    /// Datagrams, and connections that the reactors begin.
+    fn step_others(&mut self) -> bool {
+        let is_due = self.callers.next().is_some_and(|at| at <= self.world.now());
+        if is_due {
+            let counters = self.seats[0].reactor.counters();
+            self.callers.step(&self.world, &self.book, &counters);
+        }
+        let servers = self.seats.len() - 1;
+        self.errands.step(&self.world, &self.book, &mut self.seats[..servers]) || is_due
+    }
+
     /// Every reactor whose wait would return turns.
     fn turn(&mut self) -> Result<bool, String> {
         let mut has_turned = false;
         for seat in &mut self.seats {
-            let now = self.world.now();
-            let is_due = self.world.has_news(seat.node)
-                || seat.reactor.next_deadline().is_some_and(|left| left.is_zero());
-            if seat.is_stopped || seat.stalled_until > now || !is_due {
-                continue;
-            }
-            if self.world.deals(Mishap::HostStalls) {
-                let span = Duration::from_micros(self.rng.below(5_000_000));
-                seat.stalled_until = now + span;
-                self.lost_time += span;
-                self.book.note_lost_time(self.lost_time);
-                continue;
-            }
-            let jumps = self.world.dealt(Mishap::ClockJumps);
-            if self.simulation.plan.odds(Mishap::ClockJumps) > 0 {
-                self.book.note_lost_time(self.lost_time + JUMP_MOST); // it may come in this turn
-            }
-            let turn =
-                seat.reactor.turn(Some(Duration::ZERO)).map_err(|error| error.to_string())?;
-            if self.world.dealt(Mishap::ClockJumps) > jumps {
-                self.lost_time += self.world.now() - now;
-                self.book.note_lost_time(self.lost_time);
-            }
-            has_turned = true;
-            self.turns += 1;
-            seat.is_stopped = turn.is_stopped;
-            if self.turns % CHECK_EVERY == 0 {
-                seat.reactor.check();
-            }
+            let turned = seat.turn(&self.world, &self.book, &mut self.rng);
+            has_turned |= turned.map_err(|error| error.to_string())?;
         }
-        if !has_turned {
-            return Ok(false);
+        if has_turned {
+            let count = self.handle.connection_count();
+            self.connections_max = self.connections_max.max(count);
+            let most = self.limits.connections;
+            self.book.check(count <= most, || format!("{count} connections, of {most}"));
         }
-        let count = self.handle.connection_count();
-        self.connections_max = self.connections_max.max(count);
-        self.book.check(count <= self.limits.connections, || format!("{count} connections"));
-        Ok(true)
+        Ok(has_turned)
     }
 
     /// What is to be done at a certain time: the end of faults, and of everything.
@@ -253,97 +230,74 @@ impl<'s> Run<'s> {
             self.world.note(|| "faults stop".to_owned());
             self.world.calm();
         }
-        let is_empty = self.alive == 0 && self.born == self.to_come;
-        if !self.is_stopping && (is_empty || now >= self.shutdown_at) {
-            self.is_stopping = true;
+        let is_done =
+            self.has_no_clients() && self.callers.is_over() && self.errands.is_over(&self.book);
+        if self.stage == Stage::Serving && (is_done || now >= self.shutdown_at) {
+            self.stage = Stage::Stopping;
             self.world.note(|| "shutdown".to_owned());
+            self.callers.give_up();
+            self.errands.give_up();
             self.handle.shutdown(GRACE);
         }
-        let is_served = self.seats.iter().any(|seat| !seat.is_stopped && !seat.is_upstream);
-        if self.is_stopping && !is_served {
-            for seat in self.seats.iter_mut().filter(|seat| seat.is_upstream) {
-                if !std::mem::replace(&mut seat.is_told, true) {
-                    seat.reactor.handle().shutdown(GRACE);
-                }
+        if let Some((far, server)) = self.seats.split_last() {
+            let is_stopped = server.iter().all(|seat| seat.is_stopped);
+            if self.stage == Stage::Stopping && is_stopped {
+                self.stage = Stage::StoppingFar;
+                far.reactor.handle().shutdown(GRACE);
             }
         }
         if now > self.calm_at + ENDS_WITHIN {
-            return Err(format!("{} clients never come to their end", self.alive));
+            let alive = self.alive;
+            return Err(format!("it never comes to its end, with {alive} clients left"));
         }
         Ok(())
     }
 
     /// Nobody has anything to do: on to what happens next.
-    fn pass_time(&mut self) -> Result<(), String> {
+    fn pass_time(&mut self) {
         let now = self.world.now();
-        let mut next = vec![self.calm_at.max(now + STILL * 2)];
-        next.extend(self.world.next_event());
-        next.extend(self.steps.peek().map(|Reverse((at, _))| *at));
-        next.extend(self.arrivals.last());
-        if !self.is_stopping {
-            next.push(self.shutdown_at);
-        }
-        for seat in self.seats.iter().filter(|seat| !seat.is_stopped) {
-            let deadline = seat.reactor.next_deadline().map(|left| now + left);
-            let due = if self.world.has_news(seat.node) { Some(now) } else { deadline };
-            next.extend(due.map(|due| due.max(seat.stalled_until)));
-        }
-        let next = next.into_iter().min().unwrap_or(now);
+        let mut next = self.calm_at.max(now + STILL * 2);
+        let shutdown_at = Some(self.shutdown_at).filter(|_| self.stage == Stage::Serving);
+        let others = [
+            self.world.next_event(),
+            self.steps.peek().map(|Reverse((at, _))| *at),
+            self.arrivals.last().copied(),
+            self.callers.next(),
+            self.errands.next(),
+            shutdown_at,
+        ];
+        let turns = self.seats.iter().map(|seat| seat.next_turn(&self.world));
+        next = others.into_iter().chain(turns).flatten().fold(next, Time::min);
         self.world.advance(next - now);
         if self.is_quiet() {
-            self.check_still()?;
+            self.quiet.0 = self.world.now();
+            let scene = self.scene();
+            self.clients.iter().flatten().for_each(|client| client.check_still(&scene));
         }
-        Ok(())
     }
 
     /// Whether nothing has been on its way for so long that nobody can be waiting but in vain.
     fn is_quiet(&mut self) -> bool {
         // Clients look again and again, so that silence has to be told from their steps.
-        let turns = self.turns;
-        let now = self.world.now();
-        let is_still = self.quiet.1 == turns;
-        if !is_still {
+        let (now, turns) = (self.world.now(), self.turns());
+        if self.quiet.1 != turns {
             self.quiet = (now, turns);
         }
         let stalled = self.seats.iter().map(|seat| seat.stalled_until).max().unwrap_or(now);
-        is_still && now - self.quiet.0.max(stalled) > STILL
+        now.since(self.quiet.0.max(stalled)) > STILL
     }
 
-    fn check_still(&mut self) -> Result<(), String> {
-        let now = self.world.now();
-        self.quiet.0 = now;
-        let is_over_budget = self
-            .seats
-            .iter()
-            .any(|seat| seat.reactor.buffered_bytes() > self.limits.buffered_bytes);
-        if is_over_budget
-            || self.seats.iter().any(|seat| seat.stalled_until > now)
-            || self.may_abort()
-        {
-            return Ok(());
-        }
-        let scene = self.scene();
-        self.clients.iter().flatten().try_for_each(|client| client.check_still(&scene))
-    }
-
-    /// Whether something went wrong that a proxy may pass on.
-    fn may_abort(&self) -> bool {
-        self.simulation.is_proxy() && PASSED_ON.iter().any(|&mishap| self.world.dealt(mishap) > 0)
+    fn turns(&self) -> u64 {
+        self.seats.iter().map(|seat| seat.turns).sum()
     }
 
     fn scene(&self) -> Scene<'_> {
-        let late = [Mishap::WouldBlock, Mishap::LateEdge, Mishap::HostStalls, Mishap::Interrupted];
-        let is_prompt = late.iter().all(|&mishap| self.simulation.plan.odds(mishap) == 0)
-            && self.limits.buffered_bytes >= ROOMY;
         Scene {
             world: &self.world,
             book: &self.book,
-            is_time_lost: !self.lost_time.is_zero(),
-            may_abort: self.may_abort(),
-            is_stopping: self.is_stopping,
-            is_tight: self.limits.buffered_bytes < ROOMY,
-            turns: self.turns,
-            fair_turns: if is_prompt { FAIR_TURNS } else { u64::MAX },
+            seats: &self.seats,
+            limits: &self.limits,
+            is_stopping: self.stage > Stage::Serving,
         }
     }
 
@@ -360,13 +314,14 @@ impl<'s> Run<'s> {
         self.book.check(counted == 0, || format!("{counted} connections are counted at the end"));
         let sockets = self.world.open_sockets();
         self.book.check(sockets == 0, || format!("{sockets} sockets are left open"));
-        self.book.check_all_closed();
+        let tight: Vec<bool> = self.seats.iter().map(|it| it.was_tight(&self.limits)).collect();
+        self.book.check_ends(&tight);
         if let Some(complaint) = self.book.complaint() {
             return Err(complaint);
         }
         let mut summary = Summary {
             runs: 1,
-            turns: self.turns,
+            turns: self.turns(),
             lifetimes: self.born as u64,
             handlers: self.book.handlers(),
             connections_max: self.connections_max,
@@ -382,113 +337,6 @@ impl<'s> Run<'s> {
     }
 }
 
-/// The reactors of one server, of which the first accepts.
-fn seats(
-    simulation: &Simulation,
-    world: &World,
-    book: &Book,
-    limits: &Limits,
-    count: usize,
-    rng: &mut Rng,
-) -> std::io::Result<(Vec<Seat>, Handle)> {
-    world.name("upstream.sim", vec![([10, 0, 0, 2], 0).into()]);
-    let nodes: Vec<Node> = (0..count).map(|_| world.node()).collect();
-    let handle = Handle::new(nodes.iter().map(Platform::waker).collect(), limits.mailbox);
-    let placements = [Placement::RoundRobin, Placement::LeastLoaded];
-    let placement = placements[rng.below(2) as usize];
-    let mut circle = Neighbours::circle(count, placement, limits.mailbox).into_iter();
-    let endpoint = handle.next_endpoint();
-    let mut seats = Vec::new();
-    for (index, mut platform) in nodes.into_iter().enumerate() {
-        let node = platform.number();
-        let listener = match index {
-            0 => Some(platform.listen(&at(), &ListenOptions::default())?),
-            _ => None,
-        };
-        let neighbours = circle.next().filter(|_| count > 1);
-        let mut reactor =
-            Reactor::assemble(platform, limits.clone(), handle.clone(), index as u32, neighbours)?;
-        let make = simulation.handler(book, rng.next_u64());
-        let doorman = Doorman { book: book.clone(), make, client_at };
-        let spread = if count > 1 { Spread::Over } else { Spread::Here };
-        reactor.add_listener(endpoint, listener, Box::new(doorman), spread)?;
-        seats.push(Seat::new(reactor, node, false));
-    }
-    Ok((seats, handle))
-}
-
-/// The echo behind a proxy, on a host of its own.
-fn far_end(world: &World, book: &Book, limits: &Limits) -> std::io::Result<Seat> {
-    let platform = world.node();
-    let node = platform.number();
-    let limits = Limits { connections: usize::from(u16::MAX), ..limits.clone() };
-    let mut reactor = Reactor::with_platform(platform, limits)?;
-    let book = book.clone();
-    let address: Address = Address::Inet(([10, 0, 0, 2], 7).into());
-    reactor.listen(&address, move |_: &NetAddr| book.watch(None, Echo))?;
-    Ok(Seat::new(reactor, node, true))
-}
-
-impl Seat {
-    fn new(reactor: Reactor<(), Node>, node: usize, is_upstream: bool) -> Seat {
-        Seat {
-            reactor,
-            node,
-            stalled_until: Time::ZERO,
-            is_stopped: false,
-            is_upstream,
-            is_told: false,
-        }
-    }
-}
-
-/// Small ones, so that they are met.
-fn chosen_limits(rng: &mut Rng) -> Limits {
-    let high = 100 + rng.below(20_000) as usize;
-    let is_tight = rng.chance(1, 4);
-    Limits {
-        connections: if rng.chance(1, 3) { 4 + rng.below(12) as usize } else { 1000 },
-        outbox_low_bytes: 1 + rng.below(100) as usize,
-        outbox_high_bytes: high,
-        outbox_max_bytes: 1 << 20,
-        buffered_bytes: if is_tight { 4000 } else { ROOMY },
-        read_budget_bytes: if rng.chance(1, 2) { 1 << 16 } else { 1 + rng.below(5000) as usize },
-        accept_budget: 1 + rng.below(8) as usize,
-        ..Limits::default()
-    }
-}
-
-fn at() -> Address {
-    Address::Inet(([10, 0, 0, 1], 7).into())
-}
-
-/// What a proxy connects to.
-pub(super) fn upstream() -> Address {
-    Address::Host { name: "upstream.sim".into(), port: 7 }
-}
-
-/// What becomes of one side of a proxy the other side hears of.
-const PASSED_ON: [Mishap; 15] = [
-    Mishap::ResetReading,
-    Mishap::ResetWriting,
-    Mishap::ResetBeforeAccept,
-    Mishap::AcceptAborted,
-    Mishap::AcceptProto,
-    Mishap::RegisterEnospc,
-    Mishap::RegisterEnomem,
-    Mishap::ConnectRefused,
-    Mishap::ConnectSilent,
-    Mishap::LookUpFails,
-    Mishap::HostStalls,
-    Mishap::ClockJumps,
-    Mishap::PeerNeverReads,
-    Mishap::PeerDrips,
-    Mishap::PeerResets,
-];
-
-const ROOMY: usize = 1 << 26;
-const FAIR_TURNS: u64 = 4;
-const CHECK_EVERY: u64 = 64;
 /// Far more than handlers and clients can do at one moment.
 const ROUNDS_MOST: u64 = 100_000;
 /// More than anything is on its way, or rests, or dozes.
@@ -496,6 +344,4 @@ const STILL: Duration = Duration::from_secs(2);
 /// After the last client has come.
 const FAULTS_FOR: Duration = Duration::from_secs(100);
 const ENDS_WITHIN: Duration = Duration::from_secs(600);
-/// Of [`Mishap::ClockJumps`].
-const JUMP_MOST: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(100);

@@ -4,7 +4,7 @@ use super::*;
 use crate::base::time::Time;
 use crate::handler::Context;
 use crate::hub::reason::{CloseReason, Fault};
-use crate::sim::World;
+use crate::sim::{Mishap, World};
 
 fn survive(builtin: Builtin, seeds: std::ops::Range<u64>) -> Summary {
     let mut whole = Summary::default();
@@ -47,6 +47,42 @@ fn the_same_seed_gives_the_same_history() {
     }
     let hash = |seed| Simulation::new(seed).run().unwrap().trace_hash;
     assert_ne!(hash(1), hash(2));
+}
+
+/// Whoever changes what a run does, or what the reactor asks of its platform, finds it here.
+#[test]
+fn a_history_is_the_same_on_every_machine() {
+    let hashes = Builtin::ALL.map(|it| Simulation::new(7).builtin(it).run().unwrap().trace_hash);
+    assert_eq!(hashes, HASHES);
+}
+
+const HASHES: [u64; 4] = [
+    14_130_063_914_351_671_819,
+    278_514_245_521_488_077,
+    14_472_161_009_053_910_634,
+    3_711_750_664_493_661_384,
+];
+
+#[test]
+fn a_history_is_the_same_whether_or_not_it_is_told() {
+    let simulation = Simulation::new(3).builtin(Builtin::Proxy);
+    let (traced, lines) = simulation.trace(usize::MAX);
+    assert_eq!(traced.unwrap(), simulation.run().unwrap());
+    assert!(lines.len() > 100);
+}
+
+/// Not by luck: what is off in one plan is frequent in another.
+#[test]
+fn every_mishap_is_met_with() {
+    for (builtin, first) in [(Builtin::Chat, 5000), (Builtin::Proxy, 6000)] {
+        let whole = survive(builtin, first..first + 30);
+        let missing: Vec<&str> = Mishap::ALL
+            .iter()
+            .filter(|mishap| whole.dealt(**mishap) == 0)
+            .map(|mishap| mishap.name())
+            .collect();
+        assert_eq!(missing, [""; 0], "{}", builtin.name());
+    }
 }
 
 #[test]

@@ -1,0 +1,64 @@
+//! Who is where.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::base::address::{Address, NetAddr};
+
+/// Where the server listens, for streams and for datagrams.
+pub(super) fn inet() -> Address {
+    Address::Inet(([10, 0, 0, 1], 7).into())
+}
+
+/// Where it listens as well, for streams.
+pub(super) fn unix() -> Address {
+    Address::Abstract(b"mill".to_vec())
+}
+
+/// The same for datagrams.
+pub(super) fn unix_datagrams() -> Address {
+    Address::Abstract(b"mill-datagrams".to_vec())
+}
+
+/// What outgoing connections lead to.
+pub(super) fn far() -> Address {
+    Address::Inet(([10, 0, 0, 2], 7).into())
+}
+
+/// The same, by its name.
+pub(super) fn far_by_name() -> Address {
+    Address::Host { name: FAR_NAME.into(), port: 7 }
+}
+
+pub(super) const FAR_NAME: &str = "far.sim";
+
+/// Every client has an address of its own, from which its number can be told.
+pub(super) fn client_inet(number: usize) -> NetAddr {
+    let (host, port) = (number / PORTS, number % PORTS);
+    let host = Ipv4Addr::from(host as u32 + FIRST_HOST);
+    NetAddr::Inet(SocketAddr::new(host.into(), (FIRST_PORT + port) as u16))
+}
+
+pub(super) fn client_unix(number: usize) -> NetAddr {
+    NetAddr::Abstract(format!("{CLIENT}{number}").into_bytes().into())
+}
+
+/// Which client comes from an address, if one does.
+pub(super) fn client_at(peer: &NetAddr) -> Option<usize> {
+    match peer {
+        NetAddr::Inet(SocketAddr::V4(inet)) => {
+            let host = u32::from(*inet.ip()).checked_sub(FIRST_HOST)?;
+            let port = usize::from(inet.port()).checked_sub(FIRST_PORT)?;
+            Some(host as usize * PORTS + port)
+        }
+        NetAddr::Abstract(name) => {
+            std::str::from_utf8(name).ok()?.strip_prefix(CLIENT)?.parse().ok()
+        }
+        _ => None,
+    }
+}
+
+const CLIENT: &str = "client-";
+/// 172.16.0.0
+const FIRST_HOST: u32 = 0xac10_0000;
+const FIRST_PORT: usize = 1024;
+const PORTS: usize = 60_000;
