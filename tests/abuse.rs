@@ -56,7 +56,7 @@ const CASES: [Case; 36] = [
     harmless("accept4", "EPROTO"),
     harmless("accept4", "EPERM"),
     harmless("accept4", "ENETDOWN"),
-    harmless("epoll_wait", "EINTR"),
+    harmless("epoll_pwait", "EINTR"),
     loss("epoll_ctl", "ENOSPC"),
     loss("epoll_ctl", "ENOMEM"),
     harmless("recvfrom", "EINTR"),
