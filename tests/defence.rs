@@ -5,7 +5,7 @@
 mod common;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -211,6 +211,106 @@ fn a_client_that_says_nothing_is_let_go() {
     assert!(read_to_end(&mut silent).is_empty());
     ends_by(&process, "first_byte");
     exchange(&mut talkative, b"still there");
+    process.stop();
+}
+
+#[test]
+fn a_client_that_falls_silent_is_let_go() {
+    let process = serve(&["--echo", ANY, "--limit", "idle=0.5"]);
+    let mut client = process.connect(0);
+    exchange(&mut client, b"hello");
+    assert!(read_to_end(&mut client).is_empty());
+    ends_by(&process, "idle");
+    process.stop();
+}
+
+/// Sends to an echo, and reads nothing, until there is no room left anywhere between the two, or
+/// the connection has ended.
+fn fill(client: &mut TcpStream) {
+    client.set_nonblocking(true).unwrap();
+    let start = Instant::now();
+    // What the server takes makes room again; it has stopped once there is none for a while.
+    let mut last = Instant::now();
+    while last.elapsed() < Duration::from_millis(200) {
+        match client.write(&[0; 64 * 1024]) {
+            Ok(_) => last = Instant::now(),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::yield_now(),
+            Err(_) => break,
+        }
+        assert!(start.elapsed() < PATIENCE, "it takes all");
+    }
+    client.set_nonblocking(false).unwrap();
+}
+
+#[test]
+fn an_answer_that_is_not_taken_after_the_end_is_given_up() {
+    let options = ["--limit", "flush=0.5", "--limit", "linger=60", "--grace", "60"];
+    let arguments = [&["--echo", ANY, "--metrics", ANY][..], &options].concat();
+    let process = Process::serve(&mut server(&arguments), 2);
+    let mut deaf = process.connect(0);
+    fill(&mut deaf);
+    let mut other = process.connect(0);
+    exchange(&mut other, b"hello");
+    process.signal("TERM");
+    ends_by(&process, "flush");
+    assert!(read_to_end(&mut other).is_empty());
+    drop(other); // it was awaited
+    let outcome = process.wait();
+    let stopped = &outcome.stdout[0];
+    assert!(stopped.starts_with("stopped: 1 finished, 1 aborted, "), "{stopped}");
+    assert!(!stopped.ends_with(" 0 bytes undelivered"), "{stopped}");
+}
+
+#[test]
+fn together_they_buffer_no_more_than_may_be() {
+    let limits = ["--limit", "buffered_bytes=600000", "--limit", "overload=0.5"];
+    let process = serve(&[&["--echo", ANY][..], &limits].concat());
+    let mut clients: Vec<_> = (0..6).map(|_| process.connect(0)).collect();
+    clients[..3].iter_mut().for_each(fill);
+    until("overload", || process.metric(&closed_by("overload")) >= 1);
+    assert!(process.metric("tidemill_buffered_bytes_most") < 1_000_000);
+    exchange(&mut clients[5], b"served all the same");
+    drop(clients);
+    process.stop();
+}
+
+#[test]
+fn what_still_comes_after_an_answer_is_thrown_away_up_to_a_limit() {
+    let process = serve(&["--line", ANY, "--limit", "linger=30", "--limit", "linger_bytes=100000"]);
+    let mut client = process.connect(0);
+    client.write_all(b"answered\n").unwrap();
+    // The line is too long: it ends this.
+    let mut sent = 0;
+    while sent < 64 << 20 {
+        match again(|| client.write(&[b'x'; 10_000])) {
+            Ok(count) => sent += count,
+            Err(_) => break,
+        }
+    }
+    assert!(sent < 64 << 20, "all of it was taken");
+    until("it is thrown away", || process.metric("tidemill_connections") == 0);
+    let discarded = process.metric("tidemill_discarded_bytes_total");
+    assert!((100_001..400_000).contains(&discarded), "{discarded}");
+    process.stop();
+}
+
+#[test]
+fn datagrams_that_find_no_room_are_counted() {
+    let process = serve(&["--udp", ANY]);
+    let socket = UdpSocket::bind(ANY).unwrap();
+    socket.connect(process.inet(0)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    process.signal("STOP");
+    for _ in 0..2000 {
+        socket.send(&[7; 1400]).unwrap();
+    }
+    process.signal("CONT");
+    // The count comes with the next one.
+    let overflowed = || process.metric("tidemill_datagrams_overflowed_total");
+    until("it is told", || {
+        socket.send(b"next").unwrap();
+        overflowed() > 0
+    });
     process.stop();
 }
 
