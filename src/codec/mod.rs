@@ -31,6 +31,7 @@ mod counted;
 mod decimal;
 mod delimited;
 mod excerpt;
+mod find;
 mod fixed;
 mod length;
 mod line;

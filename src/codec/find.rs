@@ -1,0 +1,77 @@
+//! Where the next byte of a kind is, when it is near by.
+//!
+//! `memchr` finds out at run time what the processor does best, and calls that: dear where it is
+//! asked for every short line. So on x86-64 the first bytes are searched with what every such
+//! processor can do, which is inlined, and only the rest is left to that call.
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+use memchr::arch::x86_64::sse2::memchr::{One, Two};
+
+/// The first `byte`.
+#[inline(always)]
+pub(super) fn find(byte: u8, input: &[u8]) -> Option<usize> {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    if let Some(one) = One::new(byte) {
+        return near(input, |piece| one.find(piece), |rest| memchr::memchr(byte, rest));
+    }
+    memchr::memchr(byte, input)
+}
+
+/// The first of either.
+#[inline(always)]
+pub(super) fn find_either(first: u8, second: u8, input: &[u8]) -> Option<usize> {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    if let Some(two) = Two::new(first, second) {
+        let far = |rest: &[u8]| memchr::memchr2(first, second, rest);
+        return near(input, |piece| two.find(piece), far);
+    }
+    memchr::memchr2(first, second, input)
+}
+
+/// Looks `here` in the first few pieces, and in the rest by `far`.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[inline(always)]
+fn near(
+    input: &[u8],
+    here: impl Fn(&[u8]) -> Option<usize>,
+    far: impl Fn(&[u8]) -> Option<usize>,
+) -> Option<usize> {
+    let Some((near, rest)) = input.split_first_chunk::<NEAR_BYTES>() else { return far(input) };
+    for (index, piece) in near.chunks_exact(STEP_BYTES).enumerate() {
+        if let Some(found) = here(piece) {
+            return Some(index * STEP_BYTES + found);
+        }
+    }
+    far(rest).map(|found| NEAR_BYTES + found)
+}
+
+/// What one instruction compares.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+const STEP_BYTES: usize = 16;
+
+/// From there on `memchr` is quicker, its call included.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+const NEAR_BYTES: usize = 4 * STEP_BYTES;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agrees_with_a_search_byte_by_byte() {
+        for len in 0..200_usize {
+            for at in 0..=len {
+                for other in [at, at.saturating_sub(1), 0, len] {
+                    let mut input = vec![b'.'; len];
+                    input[at..].fill(b'x');
+                    if let Some(byte) = input.get_mut(other) {
+                        *byte = b'y';
+                    }
+                    let naive = |wanted: &[u8]| input.iter().position(|it| wanted.contains(it));
+                    assert_eq!(find(b'x', &input), naive(b"x"), "{at} of {len}");
+                    assert_eq!(find_either(b'x', b'y', &input), naive(b"xy"), "{at} of {len}");
+                }
+            }
+        }
+    }
+}
