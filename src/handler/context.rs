@@ -305,6 +305,12 @@ impl<'a, M: 'static> Context<'a, M> {
         self.hub.rows[self.slot as usize].wants_input()
     }
 
+    /// Stays as it is while nothing happens that `wants_input` could tell.
+    #[inline]
+    pub(crate) fn disturbances(&self) -> u32 {
+        self.hub.disturbances
+    }
+
     /// Stops input until [`resume`](Context::resume). The peer is held back by the network.
     pub fn pause(&mut self) {
         self.desk.hub.pause(self.slot);

@@ -139,26 +139,26 @@ where
             return Ok(0);
         }
         self.wanted_bytes = 0;
-        let mut taken = 0;
-        while taken < input.len() {
-            let rest = &input[taken..];
+        let disturbances = cx.disturbances();
+        let mut rest = input;
+        while !rest.is_empty() {
             let Some((frame, len)) =
                 caught::<D, _, _, _>(&mut self.handler, cx, self.decoder.decode(rest))?
             else {
-                let skipped = self.decoder.skip();
-                self.wanted_bytes = (rest.len() - skipped).saturating_add(self.decoder.needs());
-                return Ok(taken + skipped);
+                rest = &rest[self.decoder.skip()..];
+                self.wanted_bytes = rest.len().saturating_add(self.decoder.needs());
+                break;
             };
             // A decoder that answers frames of nothing would have us here for ever.
             assert!(len > 0 && len <= rest.len(), "a frame takes a byte at least, and at most all");
-            taken += len;
+            rest = &rest[len..];
             self.handler.on_frame(cx, frame)?;
             self.handler.steer(&mut self.decoder);
-            if !cx.wants_input() {
+            if cx.disturbances() != disturbances && !cx.wants_input() {
                 break;
             }
         }
-        Ok(taken)
+        Ok(input.len() - rest.len())
     }
 
     fn on_eof(&mut self, cx: &mut Context<'_, M>, rest: &[u8]) -> Result<(), Fault> {

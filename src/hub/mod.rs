@@ -53,6 +53,9 @@ pub(crate) struct Hub {
     pub(crate) rows: Slab<Outbound>,
     next_serial: u64,
 
+    /// Grows with everything that a callback may do beyond taking input and answering it, to
+    /// anybody: whoever finds it unchanged need not look further.
+    pub(crate) disturbances: u32,
     /// What the running handler writes to its own peer.
     pub(crate) stage: Stage,
     pub(crate) budget: Budget,
@@ -85,7 +88,8 @@ impl Hub {
             reactor,
             rows: Slab::new(),
             next_serial: 0,
-            stage: Stage::new(),
+            disturbances: 0,
+            stage: Stage::new(limits.outbox_high_bytes),
             budget: Budget::new(limits.buffered_bytes),
             agenda: Agenda::default(),
             groups: Groups::default(),
@@ -173,21 +177,17 @@ impl Hub {
     /// connection is a circle in which everybody waits.
     #[inline]
     pub(crate) fn answer(&mut self, slot: u32, bytes: &[u8]) {
-        if self.stage.takes_from(slot) {
-            self.stage.push(bytes);
-            if self.stage.len() <= self.limits.outbox_high_bytes {
-                return;
-            }
+        debug_assert!(self.stage.takes_from(slot) || !self.stage.is_taking(), "callbacks nest");
+        if !self.stage.echo(bytes) {
+            self.answer_apart(slot, bytes);
         }
-        self.answer_beyond(slot, bytes);
     }
 
-    /// The answer is to be judged, or has to wait behind others.
+    /// The answer is no echo, or is to be judged, or has to wait behind others.
     #[inline(never)]
-    fn answer_beyond(&mut self, slot: u32, bytes: &[u8]) {
+    fn answer_apart(&mut self, slot: u32, bytes: &[u8]) {
         // Trouble arrives as `on_close`.
-        let _ =
-            if self.stage.takes_from(slot) { self.judge(slot) } else { self.write(slot, bytes) };
+        let _ = self.write(slot, bytes);
         self.hold(slot);
     }
 
@@ -270,7 +270,7 @@ impl Hub {
 
     /// Keeps what the system did not take of the staged answers, of which it took `sent` bytes.
     pub(crate) fn keep_staged(&mut self, slot: u32, sent: usize, read: &[u8]) {
-        let mut stage = std::mem::replace(&mut self.stage, Stage::new());
+        let mut stage = std::mem::replace(&mut self.stage, Stage::new(0));
         self.queue(slot, |outbox| stage.move_to(outbox, sent, read));
         self.stage = stage;
     }
@@ -285,6 +285,7 @@ impl Hub {
             self.abort(slot, CloseReason::OutputLimit);
             return Err(NotTaken);
         }
+        self.disturbances = self.disturbances.wrapping_add(1);
         self.rows[slot as usize].flags.set(Flags::ABOVE_HIGH);
         Ok(())
     }
@@ -321,6 +322,7 @@ impl Hub {
         let now = self.now;
         let row = &mut self.rows[slot as usize];
         let was_served = row.is_served();
+        self.disturbances = self.disturbances.wrapping_add(1);
         change(row);
         if was_served && !row.is_served() {
             row.hold_clock(now);
@@ -446,6 +448,7 @@ impl Hub {
         let row = &mut self.rows[slot as usize];
         log::trace!("{}: {:?} → {phase:?}", ConnId::new(self.reactor, slot, row.serial), row.phase);
         debug_assert!(phase > row.phase, "phases go forward only");
+        self.disturbances = self.disturbances.wrapping_add(1);
         row.phase = phase;
         row.since = self.now;
         if phase > Phase::Open {

@@ -27,12 +27,17 @@ pub(crate) struct Stage {
     read_len: usize,
     /// The last piece, where it repeats what was read.
     echo: Range<usize>,
+    /// Where the echo may end with no more to be asked: within what was read, and no more staged
+    /// than `high`. Zero where it may not grow.
+    echo_max: usize,
     /// Those before it.
     pieces: Vec<Piece>,
     /// What `Piece::Own` points into.
     own: Vec<u8>,
-    /// The sum of the pieces' lengths, the echo's included.
-    len: usize,
+    /// The sum of the pieces' lengths.
+    pieces_len: usize,
+    /// Above it what was staged is to be judged.
+    high: usize,
 }
 
 enum Piece {
@@ -44,16 +49,19 @@ enum Piece {
 const NOBODY: u32 = u32::MAX;
 
 impl Stage {
-    pub(crate) fn new() -> Stage {
+    /// More bytes than `high` are for its owner to judge.
+    pub(crate) fn new(high: usize) -> Stage {
         Stage {
             owner: NOBODY,
             writer: NOBODY,
             read: 0,
             read_len: 0,
             echo: 0..0,
+            echo_max: 0,
             pieces: Vec::new(),
             own: Vec::new(),
-            len: 0,
+            pieces_len: 0,
+            high,
         }
     }
 
@@ -66,6 +74,7 @@ impl Stage {
         self.writer = if may_write { owner } else { NOBODY };
         self.read = read.as_ptr().addr();
         self.read_len = read.len();
+        self.echo_max = if may_write { read.len().min(self.high) } else { 0 };
     }
 
     /// Later writes go to outboxes again.
@@ -73,6 +82,7 @@ impl Stage {
     pub(crate) fn close(&mut self) {
         self.owner = NOBODY;
         self.writer = NOBODY;
+        self.echo_max = 0;
     }
 
     /// `slot` may not write any more.
@@ -80,6 +90,7 @@ impl Stage {
     pub(crate) fn refuse(&mut self, slot: u32) {
         if self.writer == slot {
             self.writer = NOBODY;
+            self.echo_max = 0;
         }
     }
 
@@ -89,6 +100,11 @@ impl Stage {
         self.writer == slot
     }
 
+    /// Whether what anybody writes stands here.
+    pub(crate) fn is_taking(&self) -> bool {
+        self.writer != NOBODY
+    }
+
     #[inline]
     pub(crate) fn is_open_for(&self, slot: u32) -> bool {
         self.owner == slot
@@ -96,36 +112,37 @@ impl Stage {
 
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.len
+        self.pieces_len + self.echo.len()
     }
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
-    #[inline]
+    /// Pushes what goes on where the echo ends, without a look at anything else; answers false
+    /// where it does not, or too much would be staged.
+    #[inline(always)] // on the way of every answer
+    pub(crate) fn echo(&mut self, bytes: &[u8]) -> bool {
+        let at = bytes.as_ptr().addr().wrapping_sub(self.read);
+        let goes_on = at == self.echo.end && at + bytes.len() <= self.echo_max;
+        if goes_on {
+            self.echo.end = at + bytes.len();
+        }
+        goes_on
+    }
+
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         let at = bytes.as_ptr().addr().wrapping_sub(self.read);
-        if at == self.echo.end && bytes.len() <= self.read_len - at {
-            self.echo.end += bytes.len();
-            self.len += bytes.len();
-        } else {
-            self.push_apart(bytes, at);
-        }
-    }
-
-    /// Pushes what does not go on where the echo ends; it is at `at` of what was read, if it is a
-    /// part of that.
-    #[inline(never)]
-    fn push_apart(&mut self, bytes: &[u8], at: usize) {
         let is_read = at < self.read_len && bytes.len() <= self.read_len - at;
         if !is_read {
             self.push_own(bytes);
+        } else if at == self.echo.end {
+            self.echo.end += bytes.len();
         } else if !bytes.is_empty() {
             self.end_echo();
             self.echo = at..at + bytes.len();
-            self.len += bytes.len();
+            self.bound_echo();
         }
     }
 
@@ -133,8 +150,17 @@ impl Stage {
     fn end_echo(&mut self) {
         let echo = std::mem::replace(&mut self.echo, 0..0);
         if !echo.is_empty() {
+            self.pieces_len += echo.len();
             self.pieces.push(Piece::Read(echo));
         }
+    }
+
+    /// Says anew how far the echo may grow.
+    fn bound_echo(&mut self) {
+        let room = self.high.saturating_sub(self.pieces_len);
+        let is_open = self.writer != NOBODY;
+        let most = self.read_len.min(self.echo.start.saturating_add(room));
+        self.echo_max = if is_open { most } else { 0 };
     }
 
     fn push_own(&mut self, bytes: &[u8]) {
@@ -172,18 +198,20 @@ impl Stage {
     fn claim_own(&mut self, start: usize) {
         self.end_echo();
         let end = self.own.len();
-        self.len += end - start;
+        self.pieces_len += end - start;
         match self.pieces.last_mut() {
             Some(Piece::Own(last)) if last.end == start => last.end = end,
             _ => self.pieces.push(Piece::Own(start..end)),
         }
+        self.bound_echo();
     }
 
     pub(crate) fn push_shared(&mut self, shared: Shared) {
         if shared.len() > 0 {
             self.end_echo();
-            self.len += shared.len();
+            self.pieces_len += shared.len();
             self.pieces.push(Piece::Shared(shared));
+            self.bound_echo();
         }
     }
 
@@ -240,7 +268,8 @@ impl Stage {
     #[inline]
     pub(crate) fn clear(&mut self) {
         self.echo = 0..0;
-        self.len = 0;
+        self.echo_max = 0;
+        self.pieces_len = 0;
         if !self.pieces.is_empty() {
             self.clear_pieces();
         }
@@ -272,7 +301,7 @@ mod tests {
     #[test]
     fn echoed_neighbours_become_one_piece_and_are_not_copied() {
         let read = b"one\ntwo\nthree\n".to_vec();
-        let mut stage = Stage::new();
+        let mut stage = Stage::new(usize::MAX);
         stage.open(7, true, &read);
         stage.push(&read[..4]);
         stage.push(&read[4..8]);
@@ -284,7 +313,7 @@ mod tests {
     #[test]
     fn pieces_keep_their_order() {
         let read = b"abcdef".to_vec();
-        let mut stage = Stage::new();
+        let mut stage = Stage::new(usize::MAX);
         stage.open(0, true, &read);
         stage.push(&read[3..]);
         stage.push(b"-");
@@ -299,7 +328,7 @@ mod tests {
     fn what_was_not_sent_moves_to_the_outbox_from_any_byte_on() {
         let read = b"abc".to_vec();
         for sent in 0..=8 {
-            let mut stage = Stage::new();
+            let mut stage = Stage::new(usize::MAX);
             stage.open(0, true, &read);
             stage.push(&read);
             stage.push(b"de");
@@ -334,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_failed_encoder_leaves_nothing() {
-        let mut stage = Stage::new();
+        let mut stage = Stage::new(usize::MAX);
         stage.open(0, true, b"");
         let failed = stage.push_with(|out| {
             out.extend(b"half");

@@ -41,38 +41,36 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         hub.stage.open(slot, true, read);
         hub.counters.pulse.note(Callback::Bytes, slot);
         hub.counters.pulse.note_bytes(count);
+        let disturbances = hub.disturbances;
         let inbound = self.inbounds[index].as_mut().expect("whoever is read exists");
         debug_assert!(inbound.rest.is_none(), "the message clock would be running");
         let mut cx = Context::new(&mut self.desk, Some(source), slot);
-        let taken = match unwound(|| inbound.handler.on_bytes(&mut cx, read)) {
-            Ok(Ok(taken)) => taken,
-            failed => return self.offered(slot, count, told(failed)),
+        let taken = match told(unwound(|| inbound.handler.on_bytes(&mut cx, read))) {
+            Ok(taken) => taken,
+            Err(failure) => return self.offered(slot, count, Err(failure)),
         };
-        if taken != count {
+        let hub = &mut self.desk.hub;
+        if taken != count || hub.disturbances != disturbances {
             return self.offered(slot, count, Ok(taken));
         }
 
-        let hub = &mut self.desk.hub;
-        let total = hub.stage.len();
-        if total > 0 {
-            let Some(bytes) = hub.stage.single(&*self.scratch) else {
-                return self.answered(slot);
-            };
-            match self.platform.write(source, &[IoSlice::new(bytes)]) {
-                Ok(sent) if sent == total => {
+        match hub.stage.single(&*self.scratch) {
+            None => return self.answered(slot),
+            Some([]) => {}
+            Some(bytes) => match self.platform.write(source, &[IoSlice::new(bytes)]) {
+                Ok(sent) if sent == bytes.len() => {
                     hub.counters.writes.add(1);
                     hub.counters.written_bytes.add(sent as u64);
                     log::trace!("{}: write {sent}", hub.id(slot));
                     hub.stage.clear();
                 }
-                answer => return self.wrote(slot, total, answer),
-            }
+                answer => {
+                    let total = bytes.len();
+                    return self.wrote(slot, total, answer);
+                }
+            },
         }
         hub.stage.close();
-        const UNUSUAL: Flags = Flags::ABOVE_HIGH.with(Flags::HELD).with(Flags::PAUSED);
-        if hub.rows[index].flags.has(UNUSUAL) {
-            self.left_unusual(slot);
-        }
     }
 
     // Where it is left.
@@ -85,7 +83,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.read_up_to(slot, budget - used);
     }
 
-    /// The handler failed, or did not take all.
+    /// The handler failed, did not take all, or did something else beside.
     #[inline(never)]
     fn offered(&mut self, slot: u32, fresh: usize, outcome: Outcome<usize>) {
         let taken = self.judge_taken(slot, fresh, outcome);
@@ -105,13 +103,6 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     fn wrote(&mut self, slot: u32, total: usize, answer: io::Result<usize>) {
         let sent = self.judge_write(slot, total, answer);
         self.end_stage(slot, total, sent);
-        self.stop_reading(slot);
-    }
-
-    /// All was taken, but the connection paused, or had written much.
-    #[inline(never)]
-    fn left_unusual(&mut self, slot: u32) {
-        self.end_stage(slot, 0, 0);
         self.stop_reading(slot);
     }
 }
