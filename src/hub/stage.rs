@@ -347,7 +347,7 @@ mod tests {
     #[test]
     fn encoders_that_panic_leave_no_more_than_one_has_written() {
         use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-        let mut stage = Stage::new();
+        let mut stage = Stage::new(usize::MAX);
         for _ in 0..10 {
             stage.open(0, true, b"");
             let half_way = |out: &mut Vec<u8>| -> Result<(), ()> {

@@ -37,7 +37,7 @@ impl<M: 'static> Harness<M> {
     }
 
     /// The peer stops reading, so that what the handler writes piles up: in the connection, which
-    /// holds [64 KiB](World::set_capacity), and then in the outbox.
+    /// holds [64 KiB](crate::sim::World::set_capacity), and then in the outbox.
     pub fn block(&mut self) -> &mut Self {
         self.note(Mark::Other, "the peer stops reading");
         self.is_blocked = true;
