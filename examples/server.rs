@@ -67,7 +67,7 @@ fn serve(mut options: Options) -> Result<Report, Box<dyn Error>> {
     let named = options.listings.iter().map(|(kind, _)| kind.name());
     let names: Vec<_> = named.chain(sockets.iter().map(|(kind, _)| kind.name())).collect();
 
-    let server = builder(&options, sockets).bind()?;
+    let mut server = builder(&options, sockets).bind()?;
     if let Some(access) = options.access() {
         server.handle().set_access(access);
     }
@@ -91,7 +91,7 @@ fn serve(mut options: Options) -> Result<Report, Box<dyn Error>> {
     estate.pass_on_at_signal()?;
     let _scrape = scrape.map(Server::start).transpose()?; // until the server has ended
     say(lines.join("\n")).wait();
-    inheritance.tell_ready();
+    server.on_ready(move || inheritance.tell_ready());
     let handle = server.handle().clone();
     let report = server.run()?;
     let Counters { read_bytes, discarded_bytes, written_bytes, .. } = handle.metrics().counters;

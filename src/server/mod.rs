@@ -1,6 +1,7 @@
 //! Floor 5: several reactors as threads, with their listeners.
 
 mod handover;
+mod ready;
 #[cfg(feature = "signals")]
 mod signals;
 mod watchdog;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use std::{error, fmt, io};
 
 pub use self::handover::Handover;
+use self::ready::{Ready, Tell};
 pub use self::watchdog::Watchdog;
 use crate::base::address::{Address, NetAddr};
 use crate::base::id::EndpointId;
@@ -200,7 +202,7 @@ impl<M: Send + 'static> Builder<M> {
     }
 
     /// Tells the service manager, if there is one ([`notify`]): `READY=1`
-    /// once the reactors are about to serve, and `STOPPING=1` when a signal begins their end. What
+    /// once all reactors are about to serve, and `STOPPING=1` when a signal begins their end. What
     /// goes wrong with that is logged.
     #[must_use]
     pub fn notify_manager(mut self) -> Self {
@@ -255,10 +257,13 @@ impl<M: Send + 'static> Builder<M> {
             placement: self.placement,
             watchdog: self.watchdog,
             bound: Vec::new(),
-            tells_manager: self.tells_manager,
+            on_ready: Vec::new(),
             #[cfg(feature = "signals")]
             signals: None,
         };
+        if self.tells_manager {
+            server.on_ready(|| tell_manager("READY=1"));
+        }
         for (index, Listing { place, kind }) in self.listings.into_iter().enumerate() {
             let address = match place {
                 Place::Address(address) => address,
@@ -292,7 +297,7 @@ pub struct Server<M: 'static = ()> {
     placement: Placement,
     watchdog: Option<Duration>,
     bound: Vec<Bound>,
-    tells_manager: bool,
+    on_ready: Vec<Tell>,
     #[cfg(feature = "signals")]
     signals: Option<signals::Watch>,
 }
@@ -411,6 +416,13 @@ impl<M: Send + 'static> Server<M> {
         &self.handle
     }
 
+    /// Has something done, in the thread of one of them, once all reactors watch their sockets and
+    /// are about to serve: only then may whoever served before be told to end. It is not done
+    /// where one of them cannot. The reactor waits for it.
+    pub fn on_ready(&mut self, tell: impl FnOnce() + Send + 'static) {
+        self.on_ready.push(Box::new(tell));
+    }
+
     /// Serves until a shutdown has come to its end: the first reactor in this thread, the others
     /// in threads of their own.
     ///
@@ -420,7 +432,6 @@ impl<M: Send + 'static> Server<M> {
         let (mut running, mut jobs) = self.prepare()?;
         let first = jobs.next().expect("there is at least one reactor");
         running.spawn(jobs)?;
-        running.tell_ready();
         let first = (first.serve)();
         Ok(running.wait()?.and(first?))
     }
@@ -432,7 +443,6 @@ impl<M: Send + 'static> Server<M> {
     pub fn start(self) -> io::Result<Running<M>> {
         let (mut running, jobs) = self.prepare()?;
         running.spawn(jobs)?;
-        running.tell_ready();
         Ok(running)
     }
 
@@ -454,14 +464,17 @@ impl<M: Send + 'static> Server<M> {
             handle: self.handle.clone(),
             bound: self.bound.into(),
             threads: Vec::new(),
-            tells_manager: self.tells_manager,
         };
+        let ready = Arc::new(Ready::new(count, self.on_ready));
         let mut circle = circle.into_iter();
         let jobs = self.seats.into_iter().enumerate().map(move |(index, seat)| {
             let (handle, limits, neighbours) = (self.handle.clone(), limits.clone(), circle.next());
+            let ready = ready.clone();
             let serve = move || {
                 let mut alarm = Alarm(Some(handle.clone()));
-                let report = serve(seat, limits, &handle, index as u32, neighbours)?;
+                let mut reactor = assemble(seat, limits, &handle, index as u32, neighbours)?;
+                ready.count();
+                let report = reactor.run()?;
                 alarm.0 = None;
                 Ok(report)
             };
@@ -488,14 +501,14 @@ impl<M: 'static> Drop for Alarm<M> {
     }
 }
 
-/// Makes a reactor of its parts, and runs it.
-fn serve<M: 'static>(
+/// Makes a reactor of its parts.
+fn assemble<M: 'static>(
     seat: Seat<M>,
     limits: Limits,
     handle: &Handle<M>,
     index: u32,
     neighbours: Option<Neighbours<OsStream>>,
-) -> io::Result<Report> {
+) -> io::Result<Reactor<M>> {
     let mut reactor = Reactor::assemble(seat.platform, limits, handle.clone(), index, neighbours)?;
     for (endpoint, listener, service, spread) in seat.listeners {
         reactor.add_listener(endpoint, listener, service, spread)?;
@@ -503,7 +516,7 @@ fn serve<M: 'static>(
     for (endpoint, socket, handler) in seat.datagrams {
         reactor.add_datagram(endpoint, socket, handler)?;
     }
-    reactor.run()
+    Ok(reactor)
 }
 
 /// A server at work. Dropping it stops the server at once; [`join`](Running::join) waits.
@@ -512,7 +525,6 @@ pub struct Running<M: 'static = ()> {
     bound: Arc<[Bound]>,
     threads: Vec<JoinHandle<io::Result<Report>>>,
     _watchdog: Option<Watchdog>,
-    tells_manager: bool,
     #[cfg(feature = "signals")]
     _signals: Option<signals::Watch>,
 }
@@ -546,12 +558,6 @@ impl<M: 'static> Running<M> {
             self.threads.push(ThreadBuilder::new().name(name).spawn(serve)?);
         }
         Ok(())
-    }
-
-    fn tell_ready(&self) {
-        if self.tells_manager {
-            tell_manager("READY=1");
-        }
     }
 
     fn wait(&mut self) -> io::Result<Report> {
