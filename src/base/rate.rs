@@ -26,6 +26,9 @@ impl Rate {
     /// When the next event may be, where that is not now.
     #[inline]
     pub(crate) fn not_before(&self, now: Time) -> Option<Time> {
+        if self.expected == Time::ZERO {
+            return None; // so it stays where there is no limit
+        }
         let early = self.expected - Time::ZERO; // `Time` knows no subtraction of spans
         let from = Time::ZERO + early.saturating_sub(EARLY);
         (from > now).then_some(from)
@@ -34,6 +37,9 @@ impl Rate {
     /// An event has been.
     #[inline]
     pub(crate) fn note(&mut self, now: Time) {
+        if self.interval.is_zero() {
+            return;
+        }
         self.expected = self.expected.max(now) + self.interval;
     }
 }

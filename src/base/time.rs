@@ -50,7 +50,8 @@ impl Add<Duration> for Time {
     type Output = Time;
 
     fn add(self, span: Duration) -> Time {
-        let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        let seconds = span.as_secs().saturating_mul(1_000_000_000);
+        let nanos = seconds.saturating_add(u64::from(span.subsec_nanos()));
         Time(self.0.saturating_add(nanos))
     }
 }

@@ -81,10 +81,11 @@ impl Wheel {
     /// Keys index a table, so they should be dense.
     pub(crate) fn set(&mut self, key: u32, deadline: Time) {
         assert!(key != NIL, "this number stands for no key");
-        self.cancel(key);
         let index = key as usize;
         if index >= self.entries.len() {
             self.entries.resize(index + 1, Entry::NONE);
+        } else if self.entries[index].tick != UNSET {
+            self.cancel(key);
         }
         self.link(key, tick_of(deadline).max(self.elapsed));
         self.len += 1;

@@ -393,8 +393,7 @@ impl Hub {
             Phase::Open => {
                 self.set_reason(slot, reason);
                 self.enter(slot, Phase::Flushing);
-                self.agenda.by(slot, self.now + self.limits.flush);
-                self.mark_dirty(slot);
+                self.mark_dirty(slot); // it has a deadline if that does not settle it
             }
             Phase::Flushing | Phase::Lingering | Phase::Closed => {}
         }

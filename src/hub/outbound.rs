@@ -104,6 +104,19 @@ impl Outbound {
         self.phase == Phase::Open && self.flags.0 & DECIDING.0 == Flags::READABLE.0
     }
 
+    /// Whether it is as nearly every edge finds it: it waits for input only, and is on no list to
+    /// be read.
+    #[inline]
+    pub(crate) fn expects_input(&self) -> bool {
+        const DECIDING: Flags = Flags::WRITABLE
+            .with(Flags::RUNNABLE)
+            .with(Flags::PAUSED)
+            .with(Flags::HELD)
+            .with(Flags::DEAF)
+            .with(Flags::STARVED);
+        self.phase == Phase::Open && self.flags.0 & DECIDING.0 == Flags::WRITABLE.0
+    }
+
     /// Whether it is in the state in which nearly every request finds it: open, with input to be
     /// read, nothing to be written or offered before, and nothing ended.
     #[inline]

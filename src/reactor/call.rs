@@ -146,8 +146,7 @@ fn guard<M: 'static, R>(
 }
 
 /// What became of a callback that was guarded.
-#[inline(always)]
-pub(super) fn told<R>(unwound: Result<Result<R, Fault>, String>) -> Outcome<R> {
+fn told<R>(unwound: Result<Result<R, Fault>, String>) -> Outcome<R> {
     unwound.map_err(Failure::Panic)?.map_err(Failure::Fault)
 }
 

@@ -118,47 +118,48 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
 /// The deadline that has passed, if any has.
 fn overdue(row: &Outbound, limits: &Limits, now: Time) -> Option<Deadline> {
-    deadlines(row, limits).into_iter().flatten().find(|&(at, _)| at <= now).map(|(_, it)| it)
+    let has_passed = |at: Time| at <= now && at != Time::MAX;
+    deadlines(row, limits).into_iter().find(|&(at, _)| has_passed(at)).map(|(_, it)| it)
 }
 
 /// When a connection is to be looked at next; [`Time::MAX`] is never.
 pub(super) fn next_deadline(row: &Outbound, limits: &Limits) -> Time {
-    let timers = match &row.extras {
-        Some(extras) if row.phase == Phase::Open => extras.timers.next(),
-        _ => None,
-    };
-    let deadlines = deadlines(row, limits).into_iter().flatten().map(|(at, _)| at);
-    deadlines.chain(timers).min().unwrap_or(Time::MAX)
+    let next = deadlines(row, limits).into_iter().fold(Time::MAX, |next, (at, _)| next.min(at));
+    match &row.extras {
+        Some(extras) if row.phase == Phase::Open => {
+            extras.timers.next().map_or(next, |timer| next.min(timer))
+        }
+        _ => next,
+    }
 }
 
-/// The deadlines that are running, by phase.
-fn deadlines(row: &Outbound, limits: &Limits) -> [Option<(Time, Deadline)>; 5] {
+/// The deadlines by phase; at [`Time::MAX`] is what does not run.
+#[inline]
+fn deadlines(row: &Outbound, limits: &Limits) -> [(Time, Deadline); 5] {
+    const NONE: (Time, Deadline) = (Time::MAX, Deadline::Idle);
     let extras = row.extras.as_ref();
     match row.phase {
         Phase::Connecting => {
             let within = extras.and_then(|extras| extras.connect_within);
             let deadline = row.since + within.unwrap_or(limits.connect);
-            [Some((deadline, Deadline::Connect)), None, None, None, None]
+            [(deadline, Deadline::Connect), NONE, NONE, NONE, NONE]
         }
         Phase::Open => {
             let is_silent = !row.flags.has(Flags::HEARD) && row.is_accepted();
-            let first_byte = is_silent.then(|| row.since + limits.first_byte);
+            let first_byte = if is_silent { row.since + limits.first_byte } else { Time::MAX };
             let message = row.clock_since().map(|since| since + limits.message);
-            let blocked = row.outbox.as_ref().map(|backlog| backlog.blocked_since);
+            let blocked = row.outbox.as_ref().map(|it| it.blocked_since + limits.write_progress);
+            let expect = extras.and_then(|extras| extras.expect);
             [
-                first_byte.map(|at| (at, Deadline::FirstByte)),
-                message.map(|at| (at, Deadline::Message)),
-                blocked.map(|since| (since + limits.write_progress, Deadline::WriteProgress)),
-                extras.and_then(|extras| extras.expect).map(|at| (at, Deadline::Expect)),
-                Some((row.last_activity + limits.idle, Deadline::Idle)),
+                (first_byte, Deadline::FirstByte),
+                (message.unwrap_or(Time::MAX), Deadline::Message),
+                (blocked.unwrap_or(Time::MAX), Deadline::WriteProgress),
+                (expect.unwrap_or(Time::MAX), Deadline::Expect),
+                (row.last_activity + limits.idle, Deadline::Idle),
             ]
         }
-        Phase::Flushing => {
-            [Some((row.since + limits.flush, Deadline::Flush)), None, None, None, None]
-        }
-        Phase::Lingering => {
-            [Some((row.since + limits.linger, Deadline::Flush)), None, None, None, None]
-        }
-        Phase::Closed => [None; 5],
+        Phase::Flushing => [(row.since + limits.flush, Deadline::Flush), NONE, NONE, NONE, NONE],
+        Phase::Lingering => [(row.since + limits.linger, Deadline::Flush), NONE, NONE, NONE, NONE],
+        Phase::Closed => [NONE; 5],
     }
 }

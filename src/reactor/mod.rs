@@ -263,8 +263,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.note_stopped();
         self.check_in_debug();
         let ended = self.platform.now();
-        self.note_turn(ended);
-        self.note_stall(ended);
+        let took = ended - self.desk.hub.now;
+        self.note_turn(took);
+        self.note_stall(took);
         Ok((self.summary(edges), ended))
     }
 
@@ -311,14 +312,17 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     /// Edges become flags, and whoever they concern goes on a list. Nothing is read yet.
+    #[inline(never)] // as for `read_runnable`
     fn note_edges(&mut self) -> usize {
         let count = self.edges.len();
         self.desk.hub.counters.edges.add(count as u64);
         for index in 0..count {
-            let edge = self.edges[index];
-            log::trace!("edge {:?}: {:?}", edge.token, edge.ready);
-            match edge.token {
-                Token::Connection(slot) => self.note_edge(slot, edge.ready),
+            let Edge { token, ready } = self.edges[index];
+            if log::log_enabled!(log::Level::Trace) {
+                trace_edge(token, ready);
+            }
+            match token {
+                Token::Connection(slot) => self.note_edge(slot, ready),
                 Token::Endpoint(slot) => self.note_endpoint(slot),
             }
         }
@@ -328,6 +332,20 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     #[inline]
     fn note_edge(&mut self, slot: u32, ready: Readiness) {
+        const USUAL: Readiness = Readiness::READABLE.with(Readiness::WRITABLE);
+
+        let hub = &mut self.desk.hub;
+        match hub.rows.get_mut(slot as usize) {
+            Some(row) if ready == USUAL && row.expects_input() => {
+                row.flags.set(Flags::READABLE.with(Flags::RUNNABLE));
+                hub.runnable.push(slot);
+            }
+            _ => self.note_unusual_edge(slot, ready),
+        }
+    }
+
+    #[inline(never)]
+    fn note_unusual_edge(&mut self, slot: u32, ready: Readiness) {
         const NOT_ALL: Readiness =
             Readiness::READ_CLOSED.with(Readiness::ERROR).with(Readiness::PRIORITY);
         const INPUT: Readiness = Readiness::READABLE.with(NOT_ALL);
@@ -367,10 +385,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
-    fn note_turn(&self, ended: Time) {
+    fn note_turn(&self, took: Duration) {
         let hub = &self.desk.hub;
         hub.counters.turns.add(1);
-        hub.counters.turn_time.add(ended - hub.now);
+        hub.counters.turn_time.add(took);
         hub.counters.buffered_bytes.set(hub.budget.used() as u64);
         hub.counters.buffered_bytes_most.set(hub.budget.most() as u64);
         hub.counters.pulse.rest();
@@ -468,6 +486,11 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         assert!(self.inbounds.iter().flatten().count() <= hub.rows.len());
         assert!(self.sources.iter().flatten().count() <= hub.rows.len());
     }
+}
+
+#[cold]
+fn trace_edge(token: Token, ready: Readiness) {
+    log::trace!("edge {token:?}: {ready:?}");
 }
 
 /// The descriptor that becomes readable when the reactor has something to do, for a loop of your

@@ -5,7 +5,6 @@ use std::time::Duration;
 use log::Level;
 
 use super::Reactor;
-use crate::base::time::Time;
 use crate::hub::notices::Notice;
 use crate::hub::pulse::{Beat, Callback};
 use crate::sys::Platform;
@@ -56,8 +55,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// A turn is over: tells of it where it took too long.
     #[inline]
-    pub(super) fn note_stall(&mut self, ended: Time) {
-        let took = ended - self.desk.hub.now;
+    pub(super) fn note_stall(&mut self, took: Duration) {
         if took > self.desk.hub.limits.stall {
             self.report_stall(took);
         } else if self.desk.hub.stopwatch.is_on() {

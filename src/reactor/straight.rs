@@ -8,7 +8,7 @@
 use std::io::{self, IoSlice};
 
 use super::Reactor;
-use super::call::{Outcome, told, unwound};
+use super::call::{Failure, Outcome, unwound};
 use crate::handler::Context;
 use crate::hub::outbound::Flags;
 use crate::hub::pulse::Callback;
@@ -29,25 +29,27 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             answer => return self.read_on(slot, most, answer),
         };
         let hub = &mut self.desk.hub;
+        let counters = &*hub.counters;
         let row = &mut hub.rows[index];
         row.flags.clear(Flags::READABLE);
         row.flags.set(Flags::HEARD);
         row.last_activity = hub.now;
-        hub.counters.reads.add(1);
-        hub.counters.read_bytes.add(count as u64);
+        counters.reads.add(1);
+        counters.read_bytes.add(count as u64);
         log::trace!("{}: read {count}", hub.id(slot));
 
         let read = &self.scratch[..count];
         hub.stage.open(slot, true, read);
-        hub.counters.pulse.note(Callback::Bytes, slot);
-        hub.counters.pulse.note_bytes(count);
+        counters.pulse.note(Callback::Bytes, slot);
+        counters.pulse.note_bytes(count);
         let disturbances = hub.disturbances;
         let inbound = self.inbounds[index].as_mut().expect("whoever is read exists");
         debug_assert!(inbound.rest.is_none(), "the message clock would be running");
         let mut cx = Context::new(&mut self.desk, Some(source), slot);
-        let taken = match told(unwound(|| inbound.handler.on_bytes(&mut cx, read))) {
-            Ok(taken) => taken,
-            Err(failure) => return self.offered(slot, count, Err(failure)),
+        let taken = match unwound(|| inbound.handler.on_bytes(&mut cx, read)) {
+            Ok(Ok(taken)) => taken,
+            Ok(Err(fault)) => return self.offered(slot, count, Err(Failure::Fault(fault))),
+            Err(panic) => return self.offered(slot, count, Err(Failure::Panic(panic))),
         };
         let hub = &mut self.desk.hub;
         if taken != count || hub.disturbances != disturbances {
@@ -59,8 +61,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             Some([]) => {}
             Some(bytes) => match self.platform.write(source, &[IoSlice::new(bytes)]) {
                 Ok(sent) if sent == bytes.len() => {
-                    hub.counters.writes.add(1);
-                    hub.counters.written_bytes.add(sent as u64);
+                    let counters = &*hub.counters;
+                    counters.writes.add(1);
+                    counters.written_bytes.add(sent as u64);
                     log::trace!("{}: write {sent}", hub.id(slot));
                     hub.stage.clear();
                 }

@@ -179,6 +179,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let hub = &mut self.desk.hub;
         let row = hub.row(slot);
         if row.outbox.is_some() {
+            if row.phase == Phase::Flushing {
+                let deadline = row.since + hub.limits.flush;
+                hub.agenda.by(slot, deadline);
+            }
             return;
         }
         match row.phase {

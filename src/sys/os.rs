@@ -233,7 +233,7 @@ impl Platform for Os {
         SHORT_TCP_READ_DRAINS && stream.is_tcp()
     }
 
-    #[inline]
+    #[inline(always)] // on the way of every answer, as are those that it calls
     fn write(&mut self, stream: &mut OsStream, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         stream.write(bytes)
     }

@@ -74,7 +74,7 @@ pub(super) fn read(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Writes some of the slices, without raising SIGPIPE: the host may not ignore it.
-#[inline]
+#[inline(always)]
 pub(super) fn write(fd: BorrowedFd<'_>, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
     match bytes {
         [bytes] => raw::send(fd, bytes),

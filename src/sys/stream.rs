@@ -103,7 +103,7 @@ impl OsStream {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
         match &self.file {
             Some(file) if self.is_socket() => socket::write(file.as_fd(), bytes),
