@@ -45,6 +45,8 @@ impl<H> Dozing<H> {
         let span = Duration::from_micros(self.rng.below(20_000));
         self.doze = Some(Doze::Timer(cx.now() + span, self.book.lost_by(cx.id().reactor())));
         cx.set_timer(WAKE, span);
+        cx.set_timer(NEVER, span);
+        cx.cancel_timer(NEVER);
     }
 }
 
@@ -62,8 +64,9 @@ impl<H: StreamHandler> StreamHandler for Dozing<H> {
         self.handler.on_eof(cx, rest)
     }
 
-    fn on_timer(&mut self, cx: &mut Context<'_>, _tag: u32) -> Result<(), Fault> {
+    fn on_timer(&mut self, cx: &mut Context<'_>, tag: u32) -> Result<(), Fault> {
         let now = cx.now();
+        self.book.check(tag == WAKE, || format!("{}: a timer that was cancelled", cx.id()));
         let doze = self.doze.take();
         let Some(Doze::Timer(until, lost)) = doze else {
             self.book.complain(format!("{}: a timer that nobody set", cx.id()));
@@ -94,6 +97,7 @@ impl<H: StreamHandler> StreamHandler for Dozing<H> {
 }
 
 const WAKE: u32 = 1;
+const NEVER: u32 = 2;
 /// Of the wheel.
 const TICK: Duration = Duration::from_millis(1);
 

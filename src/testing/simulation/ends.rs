@@ -30,7 +30,7 @@ impl Pages {
         match why {
             Why::Closed => !row.is_owed || row.is_told || self.is_anothers(row),
             Why::Aborted | Why::Fault => row.is_told || self.is_pairs(row),
-            Why::Broken => self.is_anothers(row) || self.is_unnamed(row),
+            Why::Broken => self.is_anothers(row) || self.is_unnamed(row) || self.is_left(row),
             Why::TimedOut(deadline) => self.has_slow(row) || self.may_strike(row, deadline),
             Why::Limit => self.has_slow(row),
             Why::Overload => was_tight[self.host_of(row)],
@@ -53,6 +53,17 @@ impl Pages {
     fn is_anothers(&self, row: &Row) -> bool {
         self.far_end(row).is_some_and(|far| {
             far.is_unclean() && far.why != Some(Why::Broken) || self.is_pairs(far)
+        })
+    }
+
+    /// Whether the row at the other end was told to close, and has lingered for as long as it may:
+    /// then what is still sent to it meets a reset.
+    fn is_left(&self, row: &Row) -> bool {
+        self.far_end(row).is_some_and(|far| {
+            let silent_since = far.heard.unwrap_or(far.made);
+            far.is_told
+                && far.is_closed
+                && self.world.now().since(silent_since) >= self.limits.linger
         })
     }
 

@@ -60,7 +60,7 @@ impl Errands {
             let row = watched.row;
             let to = if self.rng.chance(1, 2) { places::far() } else { places::far_by_name() };
             // There may be as many connections as there may.
-            if seats[seat].reactor.connect(to, watched).is_ok() {
+            if seats[seat].connect(to, watched).is_ok() {
                 self.rows.push(row);
             }
         }

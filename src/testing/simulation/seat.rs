@@ -9,9 +9,10 @@ use super::places::client_at;
 use super::watched::{Doorman, Watched};
 use super::{Simulation, places};
 use crate::base::address::NetAddr;
+use crate::base::id::ConnId;
 use crate::base::rng::Rng;
 use crate::base::time::Time;
-use crate::handler::Handle;
+use crate::handler::{AtLimit, Connect, Handle, StreamHandler};
 use crate::hub::limits::Limits;
 use crate::protocols::Echo;
 use crate::reactor::{Neighbours, Placement, Reactor, Spread};
@@ -25,6 +26,9 @@ pub(super) struct Seat {
     host: usize,
     node: usize,
     pub(super) turns: u64,
+    /// When it goes on without news, as it said at the end of its turn: to ask it again would be
+    /// a wake-up that nobody else gives.
+    sleeps_until: Option<Time>,
     pub(super) stalled_until: Time,
     pub(super) is_stopped: bool,
     /// The most that its listeners accept in one turn, where all that come are its own.
@@ -33,8 +37,26 @@ pub(super) struct Seat {
 
 impl Seat {
     fn new(reactor: Reactor<(), Node>, host: usize, node: usize, accepted_max: u64) -> Seat {
-        let (turns, stalled_until, is_stopped) = (0, Time::ZERO, false);
-        Seat { reactor, host, node, turns, stalled_until, is_stopped, accepted_max }
+        Seat {
+            reactor,
+            host,
+            node,
+            turns: 0,
+            sleeps_until: Some(Time::ZERO),
+            stalled_until: Time::ZERO,
+            is_stopped: false,
+            accepted_max,
+        }
+    }
+
+    /// Its host begins a connection between two turns, and sees to it that there is another.
+    pub(super) fn connect(
+        &mut self,
+        to: impl Into<Connect>,
+        handler: impl StreamHandler,
+    ) -> Result<ConnId, AtLimit> {
+        self.sleeps_until = Some(Time::ZERO);
+        self.reactor.connect(to, handler)
     }
 
     /// When it would turn next, by now or later.
@@ -43,9 +65,8 @@ impl Seat {
             return None;
         }
         let now = world.now();
-        let has_news = world.has_news(self.node);
-        let next = if has_news { Some(Duration::ZERO) } else { self.reactor.next_deadline() };
-        next.map(|left| (now + left).max(self.stalled_until))
+        let next = if world.has_news(self.node) { Some(now) } else { self.sleeps_until };
+        next.map(|next| next.max(now).max(self.stalled_until))
     }
 
     /// Turns, if there is something to do and the host is not stalled. Answers whether it did.
@@ -63,6 +84,7 @@ impl Seat {
         book.begin_turn();
         let before = book.accepted();
         let turn = self.reactor.turn(Some(Duration::ZERO))?;
+        self.sleeps_until = self.reactor.next_deadline().map(|left| world.now() + left);
         let accepted = book.accepted() - before;
         // A shutdown takes all who have come.
         let most = if turn.is_stopped { u64::MAX } else { self.accepted_max };
