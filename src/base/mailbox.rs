@@ -17,7 +17,7 @@
 //! come in:
 //!
 //! ```text
-//! RUSTFLAGS="--cfg loom" cargo test --release --lib interleavings
+//! RUSTFLAGS="--cfg loom" cargo test --lib interleavings
 //! ```
 
 #[cfg(all(test, loom))]

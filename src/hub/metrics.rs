@@ -1,6 +1,7 @@
 //! What may be known of reactors at work, from any thread, and as Prometheus reads it.
 
 use std::fmt::{self, Write};
+use std::time::Duration;
 
 use super::counters::{Counters, Ledger};
 use crate::base::histogram::Histogram;
@@ -72,6 +73,51 @@ impl Metrics {
         text
     }
 
+    /// Hands the numbers as they are to the recorder of the `metrics` crate, under the names and
+    /// labels that they have for Prometheus: counters are set, nothing is added. Whoever exports
+    /// calls it now and then, from any thread; the reactors know nothing of it.
+    ///
+    /// That crate's histograms take values one by one, and those are not kept here. So each of
+    /// ours goes out as Prometheus has it: counters `…_bucket` with the bound `le`, and `…_count`,
+    /// and a gauge `…_sum` in seconds.
+    #[cfg(feature = "metrics")]
+    pub fn publish(&self) {
+        let rows = self.counters.rows().map(|(metric, _, value)| (metric, value));
+        for (metric, value) in rows.chain([("letters_refused_total", self.letters_refused)]) {
+            let label = metric.split_once('{').and_then(|(_, label)| label.split_once("=\""));
+            let label = label.map(|(key, value)| (key, value.trim_end_matches("\"}").to_owned()));
+            metrics::counter!(full(name(metric)), &Vec::from_iter(label)).absolute(value);
+        }
+        for (name, _, value) in self.gauges() {
+            metrics::gauge!(full(name)).set(value as f64);
+        }
+        for (name, _, histogram) in self.histograms() {
+            let mut total = 0;
+            for (bound, count) in histogram.buckets() {
+                total += count;
+                let bound = le(bound);
+                metrics::counter!(full(name) + "_bucket", "le" => bound).absolute(total);
+            }
+            metrics::gauge!(full(name) + "_sum").set(histogram.sum().as_secs_f64());
+            metrics::counter!(full(name) + "_count").absolute(total);
+        }
+    }
+
+    fn gauges(&self) -> [(&'static str, &'static str, u64); 3] {
+        [
+            ("connections", "Connections now.", self.connections),
+            ("buffered_bytes", "Bytes in outboxes and unfinished messages.", self.buffered_bytes),
+            ("buffered_bytes_most", "The most of these at any time.", self.buffered_bytes_most),
+        ]
+    }
+
+    fn histograms(&self) -> [(&'static str, &'static str, &Histogram); 2] {
+        [
+            ("turn_seconds", "How long turns took.", &self.turn_time),
+            ("timer_lag_seconds", "How late timers were worked off.", &self.timer_lag),
+        ]
+    }
+
     fn expose(&self, out: &mut String) -> fmt::Result {
         let mut family = "";
         // Families of several rows must stand together.
@@ -88,23 +134,30 @@ impl Metrics {
         let letters_refused = "Letters that a full mailbox did not take.";
         head(out, "letters_refused_total", letters_refused, "counter")?;
         writeln!(out, "tidemill_letters_refused_total {}", self.letters_refused)?;
-        let gauges = [
-            ("connections", "Connections now.", self.connections),
-            ("buffered_bytes", "Bytes in outboxes and unfinished messages.", self.buffered_bytes),
-            ("buffered_bytes_most", "The most of these at any time.", self.buffered_bytes_most),
-        ];
-        for (name, help, value) in gauges {
+        for (name, help, value) in self.gauges() {
             head(out, name, help, "gauge")?;
             writeln!(out, "tidemill_{name} {value}")?;
         }
-        histogram(out, "turn_seconds", "How long turns took.", &self.turn_time)?;
-        histogram(out, "timer_lag_seconds", "How late timers were worked off.", &self.timer_lag)
+        for (name, help, of) in self.histograms() {
+            histogram(out, name, help, of)?;
+        }
+        Ok(())
     }
 }
 
 /// The name of a metric without its labels.
 fn name(metric: &'static str) -> &'static str {
     metric.split('{').next().unwrap_or(metric)
+}
+
+#[cfg(feature = "metrics")]
+fn full(name: &str) -> String {
+    format!("tidemill_{name}")
+}
+
+/// The bound of a bucket in seconds.
+fn le(bound: Duration) -> String {
+    if bound == Duration::MAX { "+Inf".to_owned() } else { bound.as_secs_f64().to_string() }
 }
 
 fn up_to_colon(doc: &str) -> &str {
@@ -118,15 +171,10 @@ fn head(out: &mut String, name: &str, help: &str, kind: &str) -> fmt::Result {
 
 fn histogram(out: &mut String, name: &str, help: &str, of: &Histogram) -> fmt::Result {
     head(out, name, help, "histogram")?;
-    let (mut total, last) = (0, of.buckets().count() - 1);
-    for (index, (bound, count)) in of.buckets().enumerate() {
+    let mut total = 0;
+    for (bound, count) in of.buckets() {
         total += count;
-        if index == last {
-            writeln!(out, "tidemill_{name}_bucket{{le=\"+Inf\"}} {total}")?;
-        } else {
-            let bound = bound.as_secs_f64();
-            writeln!(out, "tidemill_{name}_bucket{{le=\"{bound}\"}} {total}")?;
-        }
+        writeln!(out, "tidemill_{name}_bucket{{le=\"{}\"}} {total}", le(bound))?;
     }
     writeln!(out, "tidemill_{name}_sum {}", of.sum().as_secs_f64())?;
     writeln!(out, "tidemill_{name}_count {total}")
@@ -135,7 +183,6 @@ fn histogram(out: &mut String, name: &str, help: &str, of: &Histogram) -> fmt::R
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::time::Duration;
 
     use super::*;
     use crate::hub::reason::{CloseReason, Deadline};
@@ -215,5 +262,98 @@ mod tests {
             counters.rows().filter(|row| name(row.0) == "connections_closed_by_reason_total");
         let counts: Vec<u64> = by_reason.map(|row| row.2).collect();
         assert_eq!(counts, [1; 18]);
+    }
+
+    /// Keeps what it is given, by name and labels.
+    #[cfg(feature = "metrics")]
+    mod published {
+        use std::collections::BTreeMap;
+        use std::sync::{Arc, Mutex};
+
+        use metrics::{
+            Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder,
+            SharedString, Unit,
+        };
+
+        use super::*;
+
+        #[derive(Clone, Default)]
+        struct Kept(Arc<Mutex<BTreeMap<String, f64>>>);
+
+        struct Number(Kept, String);
+
+        impl Number {
+            fn of(kept: &Kept, key: &Key) -> Arc<Number> {
+                let labels = key.labels().map(|it| format!("{{{}=\"{}\"}}", it.key(), it.value()));
+                let name = key.name().to_owned() + &labels.collect::<String>();
+                Arc::new(Number(kept.clone(), name))
+            }
+
+            fn keep(&self, value: f64) {
+                self.0.0.lock().unwrap().insert(self.1.clone(), value);
+            }
+        }
+
+        impl CounterFn for Number {
+            fn increment(&self, _: u64) {
+                panic!("counters are set");
+            }
+
+            fn absolute(&self, value: u64) {
+                self.keep(value as f64);
+            }
+        }
+
+        impl GaugeFn for Number {
+            fn increment(&self, _: f64) {
+                panic!("gauges are set");
+            }
+
+            fn decrement(&self, _: f64) {
+                panic!("gauges are set");
+            }
+
+            fn set(&self, value: f64) {
+                self.keep(value);
+            }
+        }
+
+        impl Recorder for Kept {
+            fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+            fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+            fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+            fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+                Counter::from_arc(Number::of(self, key))
+            }
+
+            fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+                Gauge::from_arc(Number::of(self, key))
+            }
+
+            fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+                panic!("there are no single values")
+            }
+        }
+
+        #[test]
+        fn a_recorder_gets_what_prometheus_reads() {
+            let ledger = Ledger::default();
+            ledger.turns.add(3);
+            ledger.count_end(&CloseReason::TimedOut(Deadline::Idle));
+            ledger.turn_time.add(Duration::from_millis(1));
+            let metrics = Metrics::of(&ledger, 7, 2);
+            let kept = Kept::default();
+            metrics::with_local_recorder(&kept, || metrics.publish());
+            let kept = kept.0.lock().unwrap();
+            let text = metrics.to_prometheus();
+            let samples = text.lines().filter(|line| !line.starts_with('#'));
+            let expected: BTreeMap<String, f64> = samples
+                .map(|line| line.rsplit_once(' ').unwrap())
+                .map(|(metric, value)| (metric.to_owned(), value.parse().unwrap()))
+                .collect();
+            assert_eq!(*kept, expected);
+            assert_eq!(kept["tidemill_connections_closed_by_reason_total{reason=\"idle\"}"], 1.0);
+        }
     }
 }

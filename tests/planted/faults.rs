@@ -10,7 +10,7 @@
 //!
 //! A hunk has no line numbers: the lines that stay and those that go must be in the file exactly
 //! once as they stand here, so that a fault whose place has changed is told of. In place of `seed`
-//! there may be `elsewhere`, with who finds it instead of the simulation, and why that cannot.
+//! there may be `open`, with why the simulation is not known to find it.
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +30,8 @@ pub(crate) struct Fault {
 pub(crate) enum Found {
     /// By the simulation, at this seed first.
     Seed(u64),
-    Elsewhere,
+    /// Not that anybody knows.
+    Open,
 }
 
 pub(crate) static FAULTS: LazyLock<Vec<Fault>> = LazyLock::new(|| {
@@ -44,7 +45,7 @@ impl Fault {
         let name = lines.next()?;
         let found = match lines.next()?.split_once(": ")? {
             ("seed", seed) => Found::Seed(seed.parse().ok()?),
-            ("elsewhere", _) => Found::Elsewhere,
+            ("open", _) => Found::Open,
             _ => return None,
         };
         let file = lines.next()?.strip_prefix("--- ")?;
@@ -68,7 +69,7 @@ impl Fault {
     pub(crate) fn seed(&self) -> Option<u64> {
         match self.found {
             Found::Seed(seed) => Some(seed),
-            Found::Elsewhere => None,
+            Found::Open => None,
         }
     }
 
