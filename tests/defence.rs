@@ -314,6 +314,41 @@ fn datagrams_that_find_no_room_are_counted() {
     process.stop();
 }
 
+/// All that came while it was stopped is one turn's.
+#[test]
+fn one_peer_has_its_share_of_datagrams() {
+    let process = serve(&["--udp", ANY, "--limit", "datagrams_per_peer=20"]);
+    let peer = |from: &str| {
+        let socket = UdpSocket::bind((from, 0)).unwrap();
+        socket.connect(process.inet(0)).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket
+    };
+    let (flood, more, calm) = (peer("127.0.0.2"), peer("127.0.0.2"), peer("127.0.0.3"));
+    let send = |socket: &UdpSocket, count: u8| (0..count).for_each(|it| drop(socket.send(&[it])));
+    let answered = |socket: &UdpSocket, count: u8| {
+        for number in 0..count {
+            let mut answer = [0; 2];
+            assert_eq!(again(|| socket.recv(&mut answer)).unwrap(), 1);
+            assert_eq!(answer[0], number);
+        }
+    };
+    let metric = |name: &str| process.metric(&format!("tidemill_datagrams_{name}_total"));
+    for turn in 1..=2 {
+        process.signal("STOP");
+        send(&flood, 15);
+        send(&more, 50);
+        send(&calm, 10);
+        process.signal("CONT");
+        answered(&calm, 10);
+        answered(&flood, 15);
+        answered(&more, 5);
+        assert_eq!((metric("in"), metric("over_share")), (30 * turn, 45 * turn));
+        assert_eq!((metric("dropped"), metric("overflowed")), (0, 0));
+    }
+    process.stop();
+}
+
 #[test]
 fn a_client_that_resets_is_counted_as_one() {
     let process = serve(&["--echo", ANY]);

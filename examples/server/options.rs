@@ -24,7 +24,7 @@ say is served; otherwise TCP echo on 127.0.0.1:7000, lines on 127.0.0.1:7001, an
   --idle-timeout SECONDS  without a byte either way (default 300)
   --busy-poll MICROSECONDS  ask before sleeping, which takes a processor for each thread (default 0)
   --limit NAME=VALUE      any limit by its name: connections_per_client=20, when_full=refuse,
-                          message=5 (times in seconds)
+                          datagrams_per_peer=64, message=5 (times in seconds)
   --allow PREFIX, --deny PREFIX
                           who may connect, such as 10.0.0.0/8; the longest prefix decides, and
                           once any is allowed, all others are denied

@@ -143,6 +143,9 @@ counters! {
     /// Datagrams received and not shown to a handler: truncated, from the socket's own address, or
     /// from one that is not allowed.
     datagrams_dropped => "datagrams_dropped_total",
+    /// Datagrams received and not shown to a handler, as it had been shown in that turn as many of
+    /// their peer's as it may.
+    datagrams_over_share => "datagrams_over_share_total",
     /// Datagrams that the system lost for want of room in a socket's receive buffer, where it
     /// tells (Linux: SO_RXQ_OVFL, which comes with the next datagram).
     datagrams_overflowed => "datagrams_overflowed_total",

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 /// The bounds of a reactor. None is zero, and all are on by default but for those that depend on
-/// who the clients are: `connections_per_client` and `accepts_per_second`.
+/// who the clients are: `connections_per_client`, `accepts_per_second` and `datagrams_per_peer`.
 ///
 /// Times that should never run out are `Duration::MAX`. What is counted over all connections
 /// (`connections`, `buffered_bytes`) is meant for the whole process: a
@@ -90,6 +90,11 @@ pub struct Limits {
     pub accept_budget: usize,
     /// Datagrams received from one socket before others have their turn. Default 256.
     pub datagram_budget: usize,
+    /// Datagrams of one peer that a socket's handler is shown in a turn: one IPv4 address, or one
+    /// /64 of IPv6, is a peer, as for `connections_per_client`. More are dropped and counted.
+    /// Default `usize::MAX`, which counts nothing: behind a proxy or a translator of addresses,
+    /// everybody is one.
+    pub datagrams_per_peer: usize,
     /// Bytes of datagrams that wait for one socket to take them; more are dropped and counted.
     /// Default 1 MiB.
     pub datagram_queue_bytes: usize,
@@ -152,6 +157,7 @@ impl Default for Limits {
             read_budget_bytes: 64 * KIB,
             accept_budget: 256,
             datagram_budget: 256,
+            datagrams_per_peer: usize::MAX,
             datagram_queue_bytes: MIB,
             mailbox: 65_536,
             timers: 16,
@@ -229,6 +235,7 @@ impl Limits {
             "read_budget_bytes" => Field::Count(&mut self.read_budget_bytes),
             "accept_budget" => Field::Count(&mut self.accept_budget),
             "datagram_budget" => Field::Count(&mut self.datagram_budget),
+            "datagrams_per_peer" => Field::Count(&mut self.datagrams_per_peer),
             "datagram_queue_bytes" => Field::Count(&mut self.datagram_queue_bytes),
             "mailbox" => Field::Count(&mut self.mailbox),
             "timers" => Field::Count(&mut self.timers),
@@ -265,6 +272,7 @@ impl Limits {
             ("read_budget_bytes", self.read_budget_bytes),
             ("accept_budget", self.accept_budget),
             ("datagram_budget", self.datagram_budget),
+            ("datagrams_per_peer", self.datagrams_per_peer),
             ("datagram_queue_bytes", self.datagram_queue_bytes),
             ("mailbox", self.mailbox),
             ("timers", self.timers),

@@ -20,6 +20,7 @@ pub(crate) mod outbound;
 pub(crate) mod phase;
 pub(crate) mod pulse;
 pub(crate) mod reason;
+pub(crate) mod shares;
 pub(crate) mod stage;
 
 use std::fmt;

@@ -13,8 +13,10 @@ use crate::base::id::EndpointId;
 use crate::handler::{DatagramContext, DatagramHandler, Handle};
 use crate::hub::Hub;
 use crate::hub::counters::Ledger;
+use crate::hub::limits::Limits;
 use crate::hub::notices::Notice;
 use crate::hub::pulse::Callback;
+use crate::hub::shares::Shares;
 use crate::sys::errors::DatagramError;
 use crate::sys::{Arrived, Platform, ReceiveBatch, SendQueue};
 
@@ -24,6 +26,20 @@ pub(super) struct Socketed<M: 'static, P: Platform> {
     pub(super) handler: Box<dyn DatagramHandler<M>>,
     pub(super) queue: SendQueue,
     pub(super) local: NetAddr,
+    /// What peers have had of this turn.
+    pub(super) shares: Shares,
+}
+
+impl<M: 'static, P: Platform> Socketed<M, P> {
+    pub(super) fn new(
+        socket: P::Datagram,
+        handler: Box<dyn DatagramHandler<M>>,
+        local: NetAddr,
+        limits: &Limits,
+    ) -> Self {
+        let queue = SendQueue::new(limits.datagram_queue_bytes);
+        Socketed { socket, handler, queue, local, shares: Shares::default() }
+    }
 }
 
 impl<M: 'static, P: Platform> Reactor<M, P> {
@@ -31,6 +47,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// sending: answers that nobody takes are dropped and counted.
     pub(super) fn exchange_datagrams(&mut self, slot: u32) {
         self.send_datagrams(slot);
+        self.begin_shares(slot);
         let mut batch =
             self.batch.take().unwrap_or_else(|| ReceiveBatch::new(SLOTS, DATAGRAM_BYTES_MAX));
         let mut budget = self.desk.hub.limits.datagram_budget;
@@ -44,6 +61,17 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.batch = Some(batch);
         if may_have_more {
             self.note_endpoint(slot); // the others first
+        }
+    }
+
+    fn begin_shares(&mut self, slot: u32) {
+        if self.desk.hub.limits.datagrams_per_peer == usize::MAX {
+            return;
+        }
+        if let Some(Endpoint { kind: Kind::Datagram(socketed), .. }) =
+            self.endpoints.get_mut(slot as usize)
+        {
+            socketed.shares.begin();
         }
     }
 
@@ -86,15 +114,22 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let id = *id;
         let mut count = 0;
         let mut is_taken = true;
-        let Socketed { socket, handler, queue, local } = socketed;
+        let Socketed { socket, handler, queue, local, shares } = socketed;
+        let per_peer = self.desk.hub.limits.datagrams_per_peer;
         let mut cx = DatagramContext::new(&mut self.desk, timers, queue, id);
         cx.desk.hub.counters.datagrams_overflowed.add(batch.overflowed());
-        for (arrived, payloads) in batch.arrivals() {
+        for (arrived, mut payloads) in batch.arrivals() {
             count += payloads.len();
             if !is_welcome(arrived, local, &cx.desk.handle) {
                 log::trace!("{id}: dropped {} from {}", payloads.len(), arrived.from);
                 cx.desk.hub.counters.datagrams_dropped.add(payloads.len() as u64);
                 continue;
+            }
+            if per_peer != usize::MAX {
+                let given = shares.take(&arrived.from, payloads.len(), per_peer);
+                let over = payloads.len() - given;
+                cx.desk.hub.counters.datagrams_over_share.add(over as u64);
+                payloads.truncate(given);
             }
             cx.desk.hub.counters.datagrams_in.add(payloads.len() as u64);
             cx.desk.hub.counters.pulse.note(Callback::Datagram, slot);

@@ -15,7 +15,7 @@ use crate::handler::{DatagramHandler, Service, ServiceContext};
 use crate::hub::agenda::Timers;
 use crate::hub::notices::Notice;
 use crate::hub::pulse::Callback;
-use crate::sys::{Platform, SendQueue, Socket, Token};
+use crate::sys::{Platform, Socket, Token};
 
 pub(super) struct Endpoint<M: 'static, P: Platform> {
     pub(super) id: EndpointId,
@@ -81,8 +81,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         handler: Box<dyn DatagramHandler<M>>,
     ) -> io::Result<NetAddr> {
         let local = socket.local_addr()?;
-        let queue = SendQueue::new(self.desk.hub.limits.datagram_queue_bytes);
-        let socketed = Socketed { socket, handler, queue, local: local.clone() };
+        let socketed = Socketed::new(socket, handler, local.clone(), &self.desk.hub.limits);
         let slot = self.add_endpoint(id, Kind::Datagram(socketed))?;
         self.call_datagram(slot, |handler, cx| handler.on_start(cx));
         Ok(local)

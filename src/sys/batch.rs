@@ -190,7 +190,7 @@ impl<'a> Iterator for Arrivals<'a> {
         self.rows = rows;
         let payloads = match arrived.joined_bytes {
             0 => Payloads::Apart { lens: lens.iter(), slots, stride: self.stride },
-            bytes => Payloads::Joined(slots[..lens[0]].chunks(bytes)),
+            bytes => Payloads::Joined { rest: &slots[..lens[0]], bytes },
         };
         Some((arrived, payloads))
     }
@@ -208,7 +208,27 @@ pub enum Payloads<'a> {
         stride: usize,
     },
     /// One behind the other in one slot.
-    Joined(slice::Chunks<'a, u8>),
+    Joined {
+        /// Those that are left.
+        rest: &'a [u8],
+        /// The length of each but the last; not 0.
+        bytes: usize,
+    },
+}
+
+impl Payloads<'_> {
+    /// Leaves out all behind the first `count`.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        match self {
+            Payloads::Apart { lens, .. } => {
+                let left = lens.as_slice();
+                *lens = left[..count.min(left.len())].iter();
+            }
+            Payloads::Joined { rest, bytes } => {
+                *rest = &rest[..count.saturating_mul(*bytes).min(rest.len())];
+            }
+        }
+    }
 }
 
 impl<'a> Iterator for Payloads<'a> {
@@ -223,7 +243,12 @@ impl<'a> Iterator for Payloads<'a> {
                 *slots = behind;
                 Some(&slot[..len])
             }
-            Payloads::Joined(chunks) => chunks.next(),
+            Payloads::Joined { rest, .. } if rest.is_empty() => None,
+            Payloads::Joined { rest, bytes } => {
+                let (piece, behind) = rest.split_at(rest.len().min(*bytes));
+                *rest = behind;
+                Some(piece)
+            }
         }
     }
 
@@ -231,7 +256,7 @@ impl<'a> Iterator for Payloads<'a> {
     fn size_hint(&self) -> (usize, Option<usize>) {
         let len = match self {
             Payloads::Apart { lens, .. } => lens.len(),
-            Payloads::Joined(chunks) => chunks.len(),
+            Payloads::Joined { rest, bytes } => rest.len().div_ceil(*bytes),
         };
         (len, Some(len))
     }
@@ -291,5 +316,18 @@ mod tests {
         batch.fill(|_| Ok::<_, ()>(Received { len: 0, from: inet(1), truncated: false })).unwrap();
         let came: Vec<&[u8]> = batch.datagrams().map(|(_, bytes)| bytes).collect();
         assert_eq!(came, [&b"\0"[..], b"aaa", b"bbb", b"cc", b""]);
+
+        let first = |count: usize| -> Vec<Vec<&[u8]>> {
+            let cut = batch.arrivals().map(|(_, mut payloads)| {
+                payloads.truncate(count);
+                assert_eq!(payloads.len(), payloads.size_hint().0);
+                payloads.collect()
+            });
+            cut.collect()
+        };
+        assert_eq!(first(0), [[&b""[..]; 0]; 3]);
+        assert_eq!(first(1), [[&b"\0"[..]], [b"aaa"], [b""]]);
+        assert_eq!(first(2)[1], [b"aaa", b"bbb"]);
+        assert_eq!(first(usize::MAX)[1], [&b"aaa"[..], b"bbb", b"cc"]);
     }
 }

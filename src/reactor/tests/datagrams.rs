@@ -224,3 +224,47 @@ fn timers_messages_and_connections_are_at_hand() {
     rig.settle();
     assert_eq!(sent(&rig), 4);
 }
+
+/// Two that are one peer, as they have one address, and one beside them.
+#[test]
+fn a_peer_is_shown_no_more_of_a_turn_than_its_share() {
+    let mut rig = Rig::with(|limits| limits.datagrams_per_peer = 3);
+    let local = bound(&mut rig, reply);
+    let (flood, more) = (client(&rig, "10.0.0.2:5000"), client(&rig, "10.0.0.2:5001"));
+    let calm = client(&rig, "10.0.0.3:5000");
+    let got = |peer: &DatagramPeer| std::iter::from_fn(|| peer.receive()).count();
+    for turn in 1..=3 {
+        for _ in 0..2 {
+            flood.send_to(b"x", &local);
+            more.send_to(b"x", &local);
+        }
+        calm.send_to(b"x", &local);
+        flood.send_to(b"x", &local);
+        rig.settle();
+        assert_eq!((got(&flood), got(&more), got(&calm)), (2, 1, 1));
+        let counters = rig.reactor.counters();
+        assert_eq!((counters.datagrams_in, counters.datagrams_over_share), (4 * turn, 2 * turn));
+        assert_eq!(counters.datagrams_dropped, 0);
+    }
+}
+
+/// What is over counts for the turn: or a flood of it would keep all others waiting.
+#[test]
+fn what_is_over_a_share_takes_of_the_budget() {
+    let mut rig = Rig::with(|limits| {
+        (limits.datagrams_per_peer, limits.datagram_budget) = (1, 10);
+    });
+    let local = bound(&mut rig, reply);
+    let flood = client(&rig, "10.0.0.2:5000");
+    for _ in 0..25 {
+        flood.send_to(b"x", &local);
+    }
+    rig.turn();
+    let counts = |rig: &Rig| {
+        let counters = rig.reactor.counters();
+        (counters.datagrams_in, counters.datagrams_over_share)
+    };
+    assert_eq!(counts(&rig), (1, 9));
+    rig.settle();
+    assert_eq!(counts(&rig), (3, 22), "three turns");
+}
