@@ -9,7 +9,7 @@ use super::Desk;
 use crate::base::address::NetAddr;
 use crate::base::id::EndpointId;
 use crate::hub::agenda::Timers;
-use crate::sys::{Arrived, Payloads, SendQueue};
+use crate::sys::{Arrivals, Arrived, Payloads, SendQueue};
 
 /// What one datagram socket does.
 ///
@@ -18,12 +18,15 @@ pub trait DatagramHandler<M: 'static = ()>: 'static {
     /// A datagram came, whole. (One that was truncated is dropped and counted.)
     fn on_datagram(&mut self, cx: &mut DatagramContext<'_, M>, from: &NetAddr, payload: &[u8]);
 
-    /// Shows what came from one sender, one by one. It is not meant to be written anew: it is here
-    /// so that one virtual call serves for all of them.
+    /// Shows what came in a batch, one by one. It is not meant to be written anew: it is here so
+    /// that one virtual call serves for all of them.
     #[doc(hidden)]
     fn on_datagrams(&mut self, cx: &mut DatagramContext<'_, M>) {
-        while let Some((from, payload)) = cx.next_datagram() {
-            self.on_datagram(cx, from, payload);
+        while let Some((from, payloads)) = cx.next_sender() {
+            match payloads {
+                Payloads::Apart(apart) => show(self, cx, from, apart.iter()),
+                Payloads::Joined(joined) => show(self, cx, from, joined),
+            }
         }
     }
 
@@ -48,6 +51,28 @@ pub trait DatagramHandler<M: 'static = ()>: 'static {
     }
 }
 
+/// Shows what came from one sender, until that has all been shown, or the queue is full. (In a
+/// function of its own, as there the compiler knows that the sender stays the same.)
+#[inline(never)]
+fn show<'a, H, M>(
+    handler: &mut H,
+    cx: &mut DatagramContext<'_, M>,
+    from: &NetAddr,
+    payloads: impl Iterator<Item = &'a [u8]>,
+) where
+    H: DatagramHandler<M> + ?Sized,
+    M: 'static,
+{
+    for payload in payloads {
+        cx.shown += 1;
+        cx.reply_max = payload.len();
+        handler.on_datagram(cx, from, payload);
+        if cx.is_queue_full() {
+            break;
+        }
+    }
+}
+
 /// A closure is a handler: `|cx, from, payload| { … }`.
 impl<F, M> DatagramHandler<M> for F
 where
@@ -63,20 +88,19 @@ where
 pub struct DatagramContext<'a, M: 'static = ()> {
     pub(crate) desk: &'a mut Desk<M>,
     timers: &'a mut Timers,
+    /// While it is not [sealed](SendQueue::seal), its newest datagram is a reply to the one at
+    /// hand, or to one before that came from the same sender.
     pub(crate) queue: &'a mut SendQueue,
     id: EndpointId,
-    request: Option<Request<'a>>,
-}
-
-/// The datagram at hand, and those from the same sender that come behind it.
-struct Request<'a> {
-    arrived: &'a Arrived,
+    /// What is to be shown of those who come behind the sender at hand.
+    arrivals: Arrivals<'a>,
+    /// The sender at hand, and what came from there; the first `shown` have been shown.
+    arrived: Option<&'a Arrived>,
     payloads: Payloads<'a>,
-    /// How long the one at hand is.
-    len: usize,
-    /// Whether the newest datagram in the queue answers this sender.
-    is_answered: bool,
-    /// With more than this in the queue, the next has to wait until some is sent.
+    shown: usize,
+    /// How long a reply may be: as long as the datagram at hand.
+    reply_max: usize,
+    /// With more than this in the queue, the next datagram has to wait until some is sent.
     queue_max_bytes: usize,
 }
 
@@ -87,43 +111,58 @@ impl<'a, M: 'static> DatagramContext<'a, M> {
         queue: &'a mut SendQueue,
         id: EndpointId,
     ) -> Self {
-        DatagramContext { desk, timers, queue, id, request: None }
+        queue.seal();
+        DatagramContext {
+            desk,
+            timers,
+            queue,
+            id,
+            arrivals: Arrivals::default(),
+            arrived: None,
+            payloads: Payloads::NONE,
+            shown: 0,
+            reply_max: 0,
+            queue_max_bytes: usize::MAX,
+        }
     }
 
-    /// Lays out what has come from one sender.
+    /// Lays out what has come.
     #[inline]
-    pub(crate) fn lay_out(&mut self, arrived: &'a Arrived, payloads: Payloads<'a>) {
-        let request =
-            Request { arrived, payloads, len: 0, is_answered: false, queue_max_bytes: usize::MAX };
-        self.request = Some(request);
+    pub(crate) fn lay_out(&mut self, arrivals: Arrivals<'a>) {
+        self.arrivals = arrivals;
     }
 
     /// Has the next datagram wait while there is more than this in the queue.
     #[inline]
     pub(crate) fn set_queue_max(&mut self, bytes: usize) {
-        if let Some(request) = &mut self.request {
-            request.queue_max_bytes = bytes;
-            request.is_answered = false;
-        }
+        self.queue_max_bytes = bytes;
     }
 
     /// Whether datagrams that were laid out have not been shown.
-    #[inline]
     pub(crate) fn has_datagrams(&self) -> bool {
-        self.request.as_ref().is_some_and(|request| request.payloads.len() > 0)
+        self.payloads.len() > self.shown || !self.arrivals.is_empty()
     }
 
-    /// The datagram to be shown now, which is then the one at hand.
-    #[inline]
-    fn next_datagram(&mut self) -> Option<(&'a NetAddr, &'a [u8])> {
-        let request = self.request.as_mut()?;
-        if self.queue.len_bytes() > request.queue_max_bytes {
+    /// The next sender who is now at hand, and what came from there; or the rest, where not all of
+    /// it was shown.
+    fn next_sender(&mut self) -> Option<(&'a NetAddr, Payloads<'a>)> {
+        if self.is_queue_full() {
             return None;
         }
-        let payload = request.payloads.next()?;
-        request.len = payload.len();
-        log::trace!("{}: received {} from {}", self.id, payload.len(), request.arrived.from);
-        Some((&request.arrived.from, payload))
+        self.queue.seal();
+        let shown = std::mem::take(&mut self.shown);
+        if shown < self.payloads.len() {
+            self.payloads.skip_first(shown);
+        } else {
+            let (arrived, payloads) = self.arrivals.next()?;
+            (self.arrived, self.payloads) = (Some(arrived), payloads);
+        }
+        Some((&self.arrived?.from, self.payloads.clone()))
+    }
+
+    #[inline]
+    fn is_queue_full(&self) -> bool {
+        self.queue.len_bytes() > self.queue_max_bytes
     }
 
     /// The socket's name.
@@ -134,7 +173,7 @@ impl<'a, M: 'static> DatagramContext<'a, M> {
     /// Which of our addresses the datagram at hand was sent to, where the socket is bound to all
     /// of them (`0.0.0.0`, `[::]`) and the system tells, as Linux does.
     pub fn asked(&self) -> Option<IpAddr> {
-        self.request.as_ref()?.arrived.to
+        self.arrived?.to
     }
 
     /// Answers the datagram at hand, with at most as many bytes as it had: a server that
@@ -147,19 +186,22 @@ impl<'a, M: 'static> DatagramContext<'a, M> {
     /// [`datagram_replies_refused`](crate::Counters::datagram_replies_refused) counts it.
     #[inline]
     pub fn reply(&mut self, payload: &[u8]) -> Result<(), ReplyTooLarge> {
-        match &mut self.request {
-            Some(request) if payload.len() <= request.len => {
-                if !request.is_answered || !self.queue.push_alike(payload) {
-                    let Arrived { from, to, .. } = request.arrived;
-                    request.is_answered = self.queue.push(from, *to, payload);
-                }
-                Ok(())
-            }
-            _ => {
-                self.count_refused_reply();
-                Err(ReplyTooLarge)
-            }
+        if payload.len() > self.reply_max {
+            self.count_refused_reply();
+            return Err(ReplyTooLarge);
         }
+        if self.queue.push_alike(payload) { Ok(()) } else { self.begin_reply(payload) }
+    }
+
+    /// A reply that is not like the one before.
+    #[inline(never)]
+    fn begin_reply(&mut self, payload: &[u8]) -> Result<(), ReplyTooLarge> {
+        let Some(Arrived { from, to, .. }) = self.arrived else {
+            self.count_refused_reply(); // to whom?
+            return Err(ReplyTooLarge);
+        };
+        self.queue.push(from, *to, payload);
+        Ok(())
     }
 
     #[cold]
@@ -174,12 +216,9 @@ impl<'a, M: 'static> DatagramContext<'a, M> {
     /// To whom sent the datagram at hand it goes, as a reply does, from the address that was
     /// asked; to others from one of the system's choice.
     pub fn send_to(&mut self, to: &NetAddr, payload: &[u8]) {
-        let mut asked = None;
-        if let Some(request) = &mut self.request {
-            request.is_answered = false;
-            asked = request.arrived.to.filter(|_| request.arrived.from == *to);
-        }
-        self.queue.push(to, asked, payload);
+        let of_sender = self.arrived.filter(|arrived| arrived.from == *to);
+        self.queue.push(to, of_sender.and_then(|arrived| arrived.to), payload);
+        self.queue.seal();
     }
 
     /// Has [`DatagramHandler::on_timer`] called with `tag` after this time, once; a timer of the

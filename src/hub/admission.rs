@@ -104,10 +104,12 @@ impl Admission {
     }
 
     /// Whether the address of a peer is allowed; what has none that counts is.
+    #[inline]
     pub(crate) fn allows(&self, peer: &NetAddr) -> bool {
-        if !self.has_access.load(Ordering::Acquire) {
-            return true;
-        }
+        !self.has_access.load(Ordering::Acquire) || self.has_allowed(peer)
+    }
+
+    fn has_allowed(&self, peer: &NetAddr) -> bool {
         let Some(inet) = peer.inet() else { return true };
         let access = self.access.read().unwrap_or_else(PoisonError::into_inner);
         access.as_ref().is_none_or(|access| access.allows(inet.ip()))

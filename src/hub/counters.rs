@@ -147,7 +147,9 @@ counters! {
     /// their peer's as it may.
     datagrams_over_share => "datagrams_over_share_total",
     /// Datagrams that the system lost for want of room in a socket's receive buffer, where it
-    /// tells (Linux: SO_RXQ_OVFL, which comes with the next datagram).
+    /// tells (Linux: SO_RXQ_OVFL, socket(7)). It does with the next datagram that it keeps, by a
+    /// count of 32 bits that goes round: only what was lost since the one before is added. What
+    /// an adopted socket lost before its time here is not.
     datagrams_overflowed => "datagrams_overflowed_total",
     /// Datagrams that were not sent: the queue was full, or the system refused them.
     datagrams_unsent => "datagrams_unsent_total",

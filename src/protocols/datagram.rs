@@ -13,12 +13,13 @@ pub struct DatagramEcho;
 impl<M: 'static> DatagramHandler<M> for DatagramEcho {
     #[inline]
     fn on_datagram(&mut self, cx: &mut DatagramContext<'_, M>, from: &NetAddr, payload: &[u8]) {
-        let is_service = from.port().is_some_and(|port| port < FIRST_CLIENT_PORT);
-        if is_service {
-            cx.count_refused_reply();
-        } else if !matches!(from, NetAddr::Unnamed) {
-            // A reply as long as its request is always allowed.
-            let _ = cx.reply(payload);
+        match from {
+            NetAddr::Inet(inet) if inet.port() < FIRST_CLIENT_PORT => cx.count_refused_reply(),
+            NetAddr::Unnamed => {}
+            _ => {
+                // A reply as long as its request is always allowed.
+                let _ = cx.reply(payload);
+            }
         }
     }
 }

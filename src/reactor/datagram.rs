@@ -10,7 +10,7 @@ use super::call::unwound;
 use super::endpoint::{Endpoint, Kind};
 use crate::base::address::NetAddr;
 use crate::base::id::EndpointId;
-use crate::handler::{DatagramContext, DatagramHandler, Handle};
+use crate::handler::{DatagramContext, DatagramHandler, Desk, Handle};
 use crate::hub::Hub;
 use crate::hub::counters::Ledger;
 use crate::hub::limits::Limits;
@@ -56,7 +56,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             batch.clear();
             may_have_more = self.receive_batch(slot, budget, &mut batch);
             // An error counts too, or one that stays would keep all others waiting.
-            budget = budget.saturating_sub(self.show_batch(slot, &batch).max(1));
+            budget = budget.saturating_sub(self.show_batch(slot, &mut batch).max(1));
         }
         self.batch = Some(batch);
         if may_have_more {
@@ -103,53 +103,35 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
-    /// Shows a batch to the handler, and sends what it wants sent; answers how many datagrams
-    /// that were. A panic costs the datagram at hand.
-    fn show_batch(&mut self, slot: u32, batch: &ReceiveBatch) -> usize {
+    /// Shows a batch to the handler, and sends what it wants sent; answers how many datagrams had
+    /// come. A panic costs the datagram at hand.
+    fn show_batch(&mut self, slot: u32, batch: &mut ReceiveBatch) -> usize {
         let Some(Endpoint { id, timers, kind: Kind::Datagram(socketed), .. }) =
             self.endpoints.get_mut(slot as usize)
         else {
             return 0;
         };
         let id = *id;
-        let mut count = 0;
+        let count = screen(batch, socketed, &self.desk, id);
+        let Socketed { socket, handler, queue, .. } = socketed;
         let mut is_taken = true;
-        let Socketed { socket, handler, queue, local, shares } = socketed;
-        let per_peer = self.desk.hub.limits.datagrams_per_peer;
         let mut cx = DatagramContext::new(&mut self.desk, timers, queue, id);
-        cx.desk.hub.counters.datagrams_overflowed.add(batch.overflowed());
-        for (arrived, mut payloads) in batch.arrivals() {
-            count += payloads.len();
-            if !is_welcome(arrived, local, &cx.desk.handle) {
-                log::trace!("{id}: dropped {} from {}", payloads.len(), arrived.from);
-                cx.desk.hub.counters.datagrams_dropped.add(payloads.len() as u64);
-                continue;
-            }
-            if per_peer != usize::MAX {
-                let given = shares.take(&arrived.from, payloads.len(), per_peer);
-                let over = payloads.len() - given;
-                cx.desk.hub.counters.datagrams_over_share.add(over as u64);
-                payloads.truncate(given);
-            }
-            cx.desk.hub.counters.datagrams_in.add(payloads.len() as u64);
+        cx.lay_out(batch.arrivals());
+        // A batch must not fill the queue by itself.
+        let share = cx.queue.max_bytes() / STAGED_SHARE;
+        while cx.has_datagrams() {
             cx.desk.hub.counters.pulse.note(Callback::Datagram, slot);
-            cx.lay_out(arrived, payloads);
-            loop {
-                // A batch must not fill the queue by itself.
-                let share = cx.queue.max_bytes() / STAGED_SHARE;
-                cx.set_queue_max(if is_taken { share } else { usize::MAX });
-                let outcome = unwound(|| handler.on_datagrams(&mut cx));
-                let is_much = is_taken && cx.queue.len_bytes() > share;
-                if let Err(message) = &outcome {
-                    tell_of_panic(&mut cx.desk.hub, id, message);
-                }
-                if is_much {
-                    is_taken =
-                        send(&mut self.platform, socket, cx.queue, &cx.desk.hub.counters, id);
-                }
-                if !cx.has_datagrams() || (outcome.is_ok() && !is_much) {
-                    break;
-                }
+            cx.set_queue_max(if is_taken { share } else { usize::MAX });
+            let outcome = unwound(|| handler.on_datagrams(&mut cx));
+            let is_much = is_taken && cx.queue.len_bytes() > share;
+            if let Err(message) = &outcome {
+                tell_of_panic(&mut cx.desk.hub, id, message);
+            }
+            if is_much {
+                is_taken = send(&mut self.platform, socket, cx.queue, &cx.desk.hub.counters, id);
+            }
+            if outcome.is_ok() && !is_much {
+                break;
             }
         }
         if is_taken {
@@ -189,6 +171,41 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             send(&mut self.platform, socket, queue, &self.desk.hub.counters, *id);
         }
     }
+}
+
+/// Looks at who has sent what, has left out what the handler is not to see, and counts it all;
+/// answers how many datagrams there are.
+fn screen<M: 'static, P: Platform>(
+    batch: &mut ReceiveBatch,
+    socketed: &mut Socketed<M, P>,
+    desk: &Desk<M>,
+    id: EndpointId,
+) -> usize {
+    let Socketed { local, shares, .. } = socketed;
+    let counters = &desk.hub.counters;
+    let per_peer = desk.hub.limits.datagrams_per_peer;
+    let (mut all, mut dropped, mut over) = (0, 0, 0);
+    counters.datagrams_overflowed.add(batch.overflowed());
+    batch.screen(|arrived, count| {
+        let from = &arrived.from;
+        log::trace!("{id}: received {count} from {from}");
+        all += count;
+        if !is_welcome(arrived, local, &desk.handle) {
+            log::trace!("{id}: dropped {count} from {from}");
+            dropped += count;
+            return 0;
+        }
+        if per_peer == usize::MAX {
+            return count;
+        }
+        let given = shares.take(from, count, per_peer);
+        over += count - given;
+        given
+    });
+    counters.datagrams_dropped.add(dropped as u64);
+    counters.datagrams_over_share.add(over as u64);
+    counters.datagrams_in.add((all - dropped - over) as u64);
+    all
 }
 
 /// Whether a datagram is shown to the handler: it is whole, its sender is allowed, and is not the

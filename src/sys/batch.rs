@@ -49,14 +49,19 @@ pub struct Arrived {
     /// Which of our addresses they were sent to, where the platform tells. It does of sockets
     /// that are bound to every address: the answer has to leave from there.
     pub to: Option<IpAddr>,
-    /// Whether what does not fit into a slot was cut off.
+    /// Whether what does not fit into a slot was cut off, or some of what is told beside it.
     pub truncated: bool,
     /// Where the system handed over several datagrams as one (GRO): the length of each but the
     /// last, which may be shorter. 0 where it did not.
-    pub(super) joined_bytes: usize,
+    pub(super) joined_bytes: u32,
     /// The first of the slots that they are in; the last is before the next sender's.
-    first_slot: usize,
+    first_slot: u32,
+    /// How many of them are to be shown, at the most: see [`ReceiveBatch::screen`].
+    shown_max: u32,
 }
+
+/// It is written and looked at for each sender of each batch.
+const _: () = assert!(size_of::<Arrived>() <= 64);
 
 impl ReceiveBatch {
     /// Room for so many datagrams of so many bytes. A datagram that is larger is cut, which
@@ -106,7 +111,25 @@ impl ReceiveBatch {
         Ok(())
     }
 
-    /// What has arrived, sender by sender.
+    /// Asks about each sender how many of so many datagrams are to be shown, from the first on;
+    /// the others are left out of what [`arrivals`](ReceiveBatch::arrivals) answers.
+    #[inline]
+    pub fn screen(&mut self, mut shown: impl FnMut(&Arrived, usize) -> usize) {
+        let Notes { lens, filled, senders: Senders { rows, count } } = &mut self.notes;
+        let mut rest = &mut rows[..*count];
+        while let Some((row, behind)) = rest.split_first_mut() {
+            let first = row.first_slot as usize;
+            let end = behind.first().map_or(*filled, |next| next.first_slot as usize);
+            let came = match row.joined_bytes {
+                0 => end - first,
+                bytes => lens[first].div_ceil(bytes as usize),
+            };
+            row.shown_max = u32::try_from(shown(row, came)).unwrap_or(u32::MAX);
+            rest = behind;
+        }
+    }
+
+    /// What has arrived and is to be shown, sender by sender.
     #[inline]
     #[must_use]
     pub fn arrivals(&self) -> Arrivals<'_> {
@@ -120,7 +143,8 @@ impl ReceiveBatch {
 
     /// The datagrams that have arrived, one by one.
     pub fn datagrams(&self) -> impl Iterator<Item = (&Arrived, &[u8])> {
-        self.arrivals().flat_map(|(arrived, payloads)| payloads.map(move |bytes| (arrived, bytes)))
+        let all = self.arrivals();
+        all.flat_map(|(arrived, payloads)| payloads.iter().map(move |bytes| (arrived, bytes)))
     }
 
     /// Datagrams that the system lost before these, for want of room in the socket's buffer.
@@ -144,11 +168,21 @@ impl Notes {
 }
 
 impl Senders {
-    /// Notes from whom the datagram in this slot is, where that is not as in the one before.
+    /// Notes from whom the datagram in this slot is, who is not the sender of the one before, and
+    /// that nothing else is to be said.
     #[inline]
+    pub(super) fn note_plain(&mut self, slot: usize, from: NetAddr) {
+        let row = &mut self.rows[self.count];
+        row.from = from;
+        (row.to, row.truncated, row.joined_bytes) = (None, false, 0);
+        (row.first_slot, row.shown_max) = (slot as u32, u32::MAX);
+        self.count += 1;
+    }
+
+    /// Notes from whom the datagram in this slot is, where that is not as in the one before.
     pub(super) fn note(&mut self, slot: usize, arrived: Arrived) {
         if self.rows[..self.count].last().is_none_or(|last| !last.is_like(&arrived)) {
-            self.rows[self.count] = Arrived { first_slot: slot, ..arrived };
+            self.rows[self.count] = Arrived { first_slot: slot as u32, ..arrived };
             self.count += 1;
         }
     }
@@ -157,7 +191,8 @@ impl Senders {
 impl Arrived {
     #[inline]
     pub(super) fn new(from: NetAddr, to: Option<IpAddr>, truncated: bool) -> Arrived {
-        Arrived { from, to, truncated, joined_bytes: 0, first_slot: 0 }
+        let shown_max = u32::MAX;
+        Arrived { from, to, truncated, joined_bytes: 0, first_slot: 0, shown_max }
     }
 
     /// Whether datagrams can be noted together.
@@ -169,6 +204,8 @@ impl Arrived {
 }
 
 /// What is in a [`ReceiveBatch`], sender by sender: from [`arrivals`](ReceiveBatch::arrivals).
+/// There is nothing in the default one.
+#[derive(Clone, Default)]
 pub struct Arrivals<'a> {
     /// What is left.
     rows: &'a [Arrived],
@@ -178,91 +215,115 @@ pub struct Arrivals<'a> {
     stride: usize,
 }
 
+impl Arrivals<'_> {
+    /// Whether there is nothing left to be looked at, shown or not.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
 impl<'a> Iterator for Arrivals<'a> {
     type Item = (&'a Arrived, Payloads<'a>);
 
     #[inline]
     fn next(&mut self) -> Option<(&'a Arrived, Payloads<'a>)> {
-        let (arrived, rows) = self.rows.split_first()?;
-        let end = rows.first().map_or(self.lens.len(), |next| next.first_slot);
-        let lens = &self.lens[arrived.first_slot..end];
-        let slots = &self.buffer[arrived.first_slot * self.stride..];
-        self.rows = rows;
-        let payloads = match arrived.joined_bytes {
-            0 => Payloads::Apart { lens: lens.iter(), slots, stride: self.stride },
-            bytes => Payloads::Joined { rest: &slots[..lens[0]], bytes },
-        };
-        Some((arrived, payloads))
+        loop {
+            let (arrived, rows) = self.rows.split_first()?;
+            let start = arrived.first_slot as usize;
+            let end = rows.first().map_or(self.lens.len(), |next| next.first_slot as usize);
+            self.rows = rows;
+            let lens = &self.lens[start..end];
+            let slots = &self.buffer[start * self.stride..];
+            let shown_max = arrived.shown_max as usize;
+            let payloads = match arrived.joined_bytes as usize {
+                0 => {
+                    let lens = &lens[..lens.len().min(shown_max)];
+                    Payloads::Apart(Apart { lens, slots, stride: self.stride })
+                }
+                bytes => {
+                    let shown = lens[0].min(shown_max.saturating_mul(bytes));
+                    Payloads::Joined(slots[..shown].chunks(bytes))
+                }
+            };
+            if !payloads.is_empty() {
+                return Some((arrived, payloads));
+            }
+        }
     }
 }
 
 /// The bytes of datagrams that came one behind the other.
+#[derive(Clone)]
 pub enum Payloads<'a> {
     /// Each in a slot of its own.
-    Apart {
-        /// The length of each that is left.
-        lens: slice::Iter<'a, usize>,
-        /// Their slots, and what is behind them.
-        slots: &'a [u8],
-        /// From slot to slot.
-        stride: usize,
-    },
-    /// One behind the other in one slot.
-    Joined {
-        /// Those that are left.
-        rest: &'a [u8],
-        /// The length of each but the last; not 0.
-        bytes: usize,
-    },
+    Apart(Apart<'a>),
+    /// All in one slot.
+    Joined(slice::Chunks<'a, u8>),
 }
 
-impl Payloads<'_> {
-    /// Leaves out all behind the first `count`.
-    pub(crate) fn truncate(&mut self, count: usize) {
-        match self {
-            Payloads::Apart { lens, .. } => {
-                let left = lens.as_slice();
-                *lens = left[..count.min(left.len())].iter();
-            }
-            Payloads::Joined { rest, bytes } => {
-                *rest = &rest[..count.saturating_mul(*bytes).min(rest.len())];
-            }
-        }
+/// The bytes of datagrams in slots of their own.
+#[derive(Clone)]
+pub struct Apart<'a> {
+    /// The length of each.
+    lens: &'a [usize],
+    /// Their slots, and what is behind them.
+    slots: &'a [u8],
+    /// From slot to slot.
+    stride: usize,
+}
+
+impl<'a> Apart<'a> {
+    /// One by one.
+    #[inline]
+    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let slots = self.slots.chunks_exact(self.stride);
+        self.lens.iter().zip(slots).map(|(len, slot)| &slot[..*len])
     }
 }
 
-impl<'a> Iterator for Payloads<'a> {
-    type Item = &'a [u8];
+impl<'a> Payloads<'a> {
+    /// There are none.
+    pub(crate) const NONE: Payloads<'static> =
+        Payloads::Apart(Apart { lens: &[], slots: &[], stride: 1 });
 
-    #[inline]
-    fn next(&mut self) -> Option<&'a [u8]> {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
         match self {
-            Payloads::Apart { lens, slots, stride } => {
-                let len = *lens.next()?;
-                let (slot, behind) = slots.split_at(*stride);
-                *slots = behind;
-                Some(&slot[..len])
-            }
-            Payloads::Joined { rest, .. } if rest.is_empty() => None,
-            Payloads::Joined { rest, bytes } => {
-                let (piece, behind) = rest.split_at(rest.len().min(*bytes));
-                *rest = behind;
-                Some(piece)
-            }
+            Payloads::Apart(apart) => apart.lens.len(),
+            Payloads::Joined(chunks) => chunks.len(),
         }
     }
 
-    #[inline]
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        let len = match self {
-            Payloads::Apart { lens, .. } => lens.len(),
-            Payloads::Joined { rest, bytes } => rest.len().div_ceil(*bytes),
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One by one.
+    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let (apart, joined) = match self {
+            Payloads::Apart(apart) => (Some(apart.iter()), None),
+            Payloads::Joined(chunks) => (None, Some(chunks.clone())),
         };
-        (len, Some(len))
+        apart.into_iter().flatten().chain(joined.into_iter().flatten())
+    }
+
+    /// Leaves out the first `count`, of as many at least.
+    pub(crate) fn skip_first(&mut self, count: usize) {
+        match self {
+            Payloads::Apart(Apart { lens, slots, stride }) => {
+                (*lens, *slots) = (&lens[count..], &slots[count * *stride..]);
+            }
+            Payloads::Joined(chunks) => {
+                for _ in 0..count {
+                    chunks.next();
+                }
+            }
+        }
     }
 }
-
-impl ExactSizeIterator for Payloads<'_> {}
 
 /// Slots that lay a power of two apart would share the same few lines of the processor's caches.
 pub(super) const SLOT_OFFSET: usize = 64;
@@ -302,6 +363,14 @@ mod tests {
             let came =
                 batch.datagrams().map(|(it, bytes)| (it.from.port().unwrap(), bytes, it.truncated));
             assert!(came.eq(sent));
+            let mut asked = Vec::new();
+            batch.screen(|arrived, count| {
+                asked.push((arrived.from.port().unwrap(), count));
+                [2, 0, 1, 9, 0][asked.len() - 1]
+            });
+            assert_eq!(asked, [(1, 3), (2, 1), (1, 1), (1, 1), (1, 1)]);
+            let shown: Vec<&[u8]> = batch.datagrams().map(|(_, bytes)| bytes).collect();
+            assert_eq!(shown, [&b"1"[..], b"", b"5", b"6666"]);
         }
     }
 
@@ -317,16 +386,26 @@ mod tests {
         let came: Vec<&[u8]> = batch.datagrams().map(|(_, bytes)| bytes).collect();
         assert_eq!(came, [&b"\0"[..], b"aaa", b"bbb", b"cc", b""]);
 
-        let first = |count: usize| -> Vec<Vec<&[u8]>> {
-            let cut = batch.arrivals().map(|(_, mut payloads)| {
-                payloads.truncate(count);
-                assert_eq!(payloads.len(), payloads.size_hint().0);
-                payloads.collect()
+        let mut first = |count: usize| -> Vec<Vec<Vec<u8>>> {
+            let mut came = Vec::new();
+            batch.screen(|_, all| {
+                came.push(all);
+                count
             });
-            cut.collect()
+            assert_eq!(came, [1, 3, 1]);
+            let shown = batch.arrivals().map(|(_, payloads)| {
+                assert_eq!(payloads.len(), payloads.iter().count());
+                for skipped in 0..=payloads.len() {
+                    let mut rest = payloads.clone();
+                    rest.skip_first(skipped);
+                    assert!(rest.iter().eq(payloads.iter().skip(skipped)));
+                }
+                payloads.iter().map(<[u8]>::to_vec).collect()
+            });
+            shown.collect()
         };
-        assert_eq!(first(0), [[&b""[..]; 0]; 3]);
-        assert_eq!(first(1), [[&b"\0"[..]], [b"aaa"], [b""]]);
+        assert!(first(0).is_empty());
+        assert_eq!(first(1).concat(), [&b"\0"[..], b"aaa", b""]);
         assert_eq!(first(2)[1], [b"aaa", b"bbb"]);
         assert_eq!(first(usize::MAX)[1], [&b"aaa"[..], b"bbb", b"cc"]);
     }

@@ -29,7 +29,7 @@ pub(super) struct Told {
     /// Where it was sent to.
     pub(super) to: Option<IpAddr>,
     /// Where it is several that were joined: the length of each.
-    pub(super) joined_bytes: Option<usize>,
+    pub(super) joined_bytes: Option<u32>,
     /// The socket's count of lost ones.
     pub(super) lost: Option<u32>,
 }
@@ -59,7 +59,7 @@ pub(super) unsafe fn read(header: &libc::msghdr) -> Told {
                 }
                 (libc::SOL_UDP, libc::UDP_GRO) => {
                     let bytes = data.cast::<c_int>().read_unaligned();
-                    told.joined_bytes = Some(usize::try_from(bytes).unwrap_or(0).max(1));
+                    told.joined_bytes = Some(u32::try_from(bytes).unwrap_or(0).max(1));
                 }
                 (libc::SOL_SOCKET, libc::SO_RXQ_OVFL) => {
                     told.lost = Some(data.cast::<u32>().read_unaligned());
@@ -96,12 +96,21 @@ pub(super) fn write(control: &mut Control, from: Option<IpAddr>, segment_bytes: 
     writer.len
 }
 
+/// As [`write()`], into what a datagram is cut and nothing else.
+#[inline]
+pub(super) fn write_cut(control: &mut Control, segment_bytes: usize) -> usize {
+    let mut writer = ControlWriter { control, len: 0 };
+    writer.push(libc::SOL_UDP, libc::UDP_SEGMENT, segment_bytes as u16);
+    writer.len
+}
+
 struct ControlWriter<'a> {
     control: &'a mut Control,
     len: usize,
 }
 
 impl ControlWriter<'_> {
+    #[inline]
     fn push<T: Copy>(&mut self, level: c_int, kind: c_int, data: T) {
         let bytes = size_of::<T>() as libc::c_uint;
         // SAFETY: these two only calculate (1).

@@ -5,8 +5,7 @@
 //! Each unsafe block meets these obligations:
 //!
 //! 1. *Descriptors are open*: they come as a `BorrowedFd`, whose owner outlives the call.
-//! 2. *Headers point at what lives*: at names, vectors and controls in a `Table`, whose `Vec`s are
-//!    never resized; at a batch's buffer, which is not either and is dropped with the headers; or at
+//! 2. *Headers point at what lives*: at the `Parts` of a `Table`, whose `Vec`s are never resized; at a batch's buffer, which is not either and is dropped with the headers; or at
 //!    payloads that are borrowed for the length of the call. Lengths are those of what is
 //!    pointed at.
 //! 3. *Memory is ours*: what the system writes to is exclusively borrowed for the length of the
@@ -17,7 +16,7 @@
 
 use std::ffi::c_void;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
@@ -37,16 +36,37 @@ pub(super) struct Known {
     /// Whether there is room for control messages. Not on a Unix socket: anybody could pass it
     /// descriptors, which would be ours to close.
     has_controls: bool,
-    /// The system's count of datagrams it lost, when it was last told.
+    /// The system's count of datagrams it lost, as far as it is counted here. It goes round.
     lost: u32,
 }
 
-/// Headers of as many messages, and what they point at: message `n` at the `n`th of each.
+impl Known {
+    /// How many more were lost, by a count that came with a datagram. It is of the moment in which
+    /// that one came, and may be older than what is known.
+    fn lost_since(&mut self, lost: u32) -> u64 {
+        let more = lost.wrapping_sub(self.lost) as i32;
+        match u64::try_from(more) {
+            Ok(more) => {
+                self.lost = lost;
+                more
+            }
+            Err(_) => 0,
+        }
+    }
+}
+
+/// Headers of as many messages, and what each of them points at.
 struct Table {
     headers: Vec<mmsghdr>,
-    vectors: Vec<iovec>,
-    names: Vec<sockaddr_storage>,
-    controls: Vec<Control>,
+    parts: Vec<Parts>,
+}
+
+/// What a header points at.
+#[derive(Clone)]
+struct Parts {
+    vector: iovec,
+    name: sockaddr_storage,
+    control: Control,
 }
 
 // SAFETY: its headers point at what it owns, and at a buffer that goes wherever it goes (2).
@@ -57,20 +77,15 @@ impl Table {
         // SAFETY: any bytes will do (4): null pointers and zeros.
         let (header, name) =
             unsafe { (std::mem::zeroed::<mmsghdr>(), std::mem::zeroed::<sockaddr_storage>()) };
-        let mut table = Table {
-            headers: vec![header; len],
-            vectors: vec![iovec { iov_base: ptr::null_mut(), iov_len: 0 }; len],
-            names: vec![name; len],
-            controls: vec![Control::EMPTY; len],
-        };
-        let (vectors, names, controls) =
-            (table.vectors.as_mut_ptr(), table.names.as_mut_ptr(), table.controls.as_mut_ptr());
-        for (index, header) in table.headers.iter_mut().enumerate() {
+        let vector = iovec { iov_base: ptr::null_mut(), iov_len: 0 };
+        let parts = Parts { vector, name, control: Control::EMPTY };
+        let mut table = Table { headers: vec![header; len], parts: vec![parts; len] };
+        for (header, parts) in table.headers.iter_mut().zip(&mut table.parts) {
             let header = &mut header.msg_hdr;
-            header.msg_iov = vectors.wrapping_add(index);
+            header.msg_iov = &raw mut parts.vector;
             header.msg_iovlen = 1;
-            header.msg_name = names.wrapping_add(index).cast();
-            header.msg_control = controls.wrapping_add(index).cast();
+            header.msg_name = (&raw mut parts.name).cast();
+            header.msg_control = (&raw mut parts.control).cast();
         }
         table
     }
@@ -87,9 +102,9 @@ impl ReceiveHeaders {
     pub(super) fn new(buffer: &mut [u8], slots: usize, slot_bytes: usize) -> ReceiveHeaders {
         let mut table = Table::new(slots);
         let start = buffer.as_mut_ptr();
-        for (index, vector) in table.vectors.iter_mut().enumerate() {
-            vector.iov_base = start.wrapping_add(index * (slot_bytes + SLOT_OFFSET)).cast();
-            vector.iov_len = slot_bytes;
+        for (index, parts) in table.parts.iter_mut().enumerate() {
+            let slot = start.wrapping_add(index * (slot_bytes + SLOT_OFFSET));
+            parts.vector = iovec { iov_base: slot.cast(), iov_len: slot_bytes };
         }
         for header in &mut table.headers {
             header.msg_hdr.msg_namelen = NAME_BYTES;
@@ -150,12 +165,21 @@ fn note(count: usize, known: &mut Known, batch: &mut ReceiveBatch) {
     let ReceiveHeaders { table, control_bytes } = headers;
     // Of the datagram before, where that is all there is to say about it.
     let mut previous = NO_NUMBER;
-    let rows = table.headers[..count].iter_mut().zip(&table.names).zip(&mut notes.lens);
-    for (slot, ((header, name), len)) in rows.enumerate() {
+    let rows = table.headers[..count].iter_mut().zip(&table.parts).zip(&mut notes.lens);
+    for (slot, ((header, parts), len)) in rows.enumerate() {
         *len = header.msg_len as usize;
-        let is_alike = is_plain(&header.msg_hdr) && sockaddr::number(name) == previous;
-        if !is_alike {
-            previous = note_sender(slot, header, name, &mut notes.senders, known, overflowed);
+        let number = sockaddr::number(&parts.name);
+        if !is_plain(&header.msg_hdr) {
+            note_told(slot, header, &parts.name, &mut notes.senders, known, overflowed);
+            previous = NO_NUMBER;
+        } else if number != previous {
+            if let Some(from) = sockaddr::read_v4(&parts.name, header.msg_hdr.msg_namelen) {
+                notes.senders.note_plain(slot, NetAddr::Inet(SocketAddr::V4(from)));
+                previous = number;
+            } else {
+                note_told(slot, header, &parts.name, &mut notes.senders, known, overflowed);
+                previous = NO_NUMBER;
+            }
         }
         header.msg_hdr.msg_controllen = *control_bytes as _;
         header.msg_hdr.msg_namelen = NAME_BYTES;
@@ -163,33 +187,33 @@ fn note(count: usize, known: &mut Known, batch: &mut ReceiveBatch) {
     notes.filled = count;
 }
 
-/// Notes from whom the datagram in a slot is, with all that is told beside it; answers the number
-/// of its sender, where that is all there is to say.
-#[inline(never)] // off the way of those that come from one sender in a row
-fn note_sender(
+/// Notes from whom the datagram in a slot is, with what is told beside it.
+#[inline(never)]
+fn note_told(
     slot: usize,
     header: &mmsghdr,
     name: &sockaddr_storage,
     senders: &mut Senders,
     known: &mut Known,
     overflowed: &mut u64,
-) -> u64 {
+) {
     let (len, header) = (header.msg_len as usize, &header.msg_hdr);
     let from = sockaddr::read(name, header.msg_namelen);
-    let mut arrived = Arrived::new(from, None, header.msg_flags & libc::MSG_TRUNC != 0);
+    // What is missing of what is told may be where it is to be cut. (A Unix socket has no room: what
+    // is missing there was never wanted.)
+    let cut = if known.has_controls { libc::MSG_TRUNC | libc::MSG_CTRUNC } else { libc::MSG_TRUNC };
+    let mut arrived = Arrived::new(from, None, header.msg_flags & cut != 0);
     if header.msg_controllen > 0 {
         // SAFETY: the header points at what lives (2), and the system has just written it.
         let told = unsafe { cmsg::read(header) };
         arrived.to = told.to;
-        arrived.joined_bytes = told.joined_bytes.filter(|bytes| *bytes < len).unwrap_or(0);
+        arrived.joined_bytes =
+            told.joined_bytes.filter(|bytes| (*bytes as usize) < len).unwrap_or(0);
         if let Some(lost) = told.lost {
-            *overflowed += u64::from(lost.wrapping_sub(known.lost));
-            known.lost = lost;
+            *overflowed += known.lost_since(lost);
         }
     }
     senders.note(slot, arrived);
-    let is_all = is_plain(header) && sockaddr::is_v4(name, header.msg_namelen);
-    if is_all { sockaddr::number(name) } else { NO_NUMBER }
 }
 
 /// Whether nothing is told beside a datagram but its sender.
@@ -214,7 +238,7 @@ pub(super) fn send(
 ) -> io::Result<usize> {
     let table = headers.table.get_or_insert_with(|| Table::new(SEND_MESSAGES_MAX));
     if known.can_segment {
-        let filled = fill(table, queue.runs(), true)?;
+        let filled = fill_runs(table, queue)?;
         match send_filled(fd, table, filled) {
             Ok(count) => return Ok(queue.discard_runs(count)),
             Err(error) if !is_refused_run(&error, queue) => return Err(error),
@@ -223,7 +247,7 @@ pub(super) fn send(
     }
     // This run at least goes piece by piece. Those behind it, to other peers, may not have to.
     let runs = if known.can_segment { 1 } else { usize::MAX };
-    let filled = fill(table, queue.runs().take(runs), false)?;
+    let filled = fill(table, queue.runs().take(runs))?;
     let count = send_filled(fd, table, filled)?;
     queue.discard(count);
     Ok(count)
@@ -255,27 +279,34 @@ fn is_unknown(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOPROTOOPT | libc::EOPNOTSUPP))
 }
 
-/// Fills headers from the front of the queue, one for each run, or for each datagram; answers how
-/// many.
-fn fill<'a>(
-    table: &mut Table,
-    runs: impl Iterator<Item = Run<'a>>,
-    can_segment: bool,
-) -> io::Result<usize> {
+/// Fills headers from the front of the queue, one for each run; answers how many.
+fn fill_runs(table: &mut Table, queue: &SendQueue) -> io::Result<usize> {
+    let mut filled = 0;
+    for (run, (header, parts)) in queue.runs().zip(table.headers.iter_mut().zip(&mut table.parts)) {
+        match put(&mut header.msg_hdr, parts, &run, run.payloads) {
+            Ok(()) => filled += 1,
+            Err(error) if filled == 0 => return Err(error),
+            Err(_) => break, // the next call is about that one
+        }
+    }
+    Ok(filled)
+}
+
+/// As [`fill_runs`], but with one for each datagram.
+fn fill<'a>(table: &mut Table, runs: impl Iterator<Item = Run<'a>>) -> io::Result<usize> {
     let mut filled = 0;
     for run in runs {
         let mut rest = run.payloads;
-        let piece_bytes = if can_segment { rest.len() } else { run.segment_bytes };
         loop {
             if filled == table.headers.len() {
                 return Ok(filled);
             }
-            let (piece, behind) = rest.split_at(piece_bytes.min(rest.len()));
+            let (piece, behind) = rest.split_at(run.segment_bytes.min(rest.len()));
             rest = behind;
-            match table.put(filled, &run, piece) {
+            let header = &mut table.headers[filled].msg_hdr;
+            match put(header, &mut table.parts[filled], &run, piece) {
                 Ok(()) => filled += 1,
                 Err(error) if filled == 0 => return Err(error),
-                // The next call is about that one.
                 Err(_) => return Ok(filled),
             }
             // (What is empty has one piece too.)
@@ -287,23 +318,30 @@ fn fill<'a>(
     Ok(filled)
 }
 
-impl Table {
-    /// Has a message be about a piece of a run, which the system is to cut where it is more than
-    /// one datagram.
-    #[inline]
-    fn put(&mut self, index: usize, run: &Run<'_>, piece: &[u8]) -> io::Result<()> {
-        let header = &mut self.headers[index].msg_hdr;
-        header.msg_namelen = sockaddr::write(&mut self.names[index], run.to)?;
-        let cut_bytes = if piece.len() > run.segment_bytes { run.segment_bytes } else { 0 };
-        header.msg_controllen = match (run.from, cut_bytes) {
-            (None, 0) => 0,
-            (from, _) => cmsg::write(&mut self.controls[index], from, cut_bytes) as _,
-        };
-        let vector = &mut self.vectors[index];
-        vector.iov_base = piece.as_ptr().cast_mut().cast();
-        vector.iov_len = piece.len();
-        Ok(())
-    }
+/// Has a message be about a piece of a run, which the system is to cut where it is more than one
+/// datagram.
+#[inline(always)] // so that nobody puts a `Run` together to take it apart
+fn put(
+    header: &mut libc::msghdr,
+    parts: &mut Parts,
+    run: &Run<'_>,
+    piece: &[u8],
+) -> io::Result<()> {
+    header.msg_namelen = match run.to {
+        NetAddr::Inet(SocketAddr::V4(to)) => sockaddr::write_v4(&mut parts.name, to),
+        to => sockaddr::write(&mut parts.name, to)?,
+    };
+    header.msg_controllen = match (run.from, piece.len() > run.segment_bytes) {
+        (None, false) => 0,
+        (None, true) => cmsg::write_cut(&mut parts.control, run.segment_bytes) as _,
+        (from, cuts) => {
+            let cut_bytes = if cuts { run.segment_bytes } else { 0 };
+            cmsg::write(&mut parts.control, from, cut_bytes) as _
+        }
+    };
+    parts.vector.iov_base = piece.as_ptr().cast_mut().cast();
+    parts.vector.iov_len = piece.len();
+    Ok(())
 }
 
 /// Asks the system to count what it loses (SO_RXQ_OVFL), to join what belongs together (UDP_GRO),
@@ -324,8 +362,29 @@ pub(super) fn prepare(fd: BorrowedFd<'_>, local: &NetAddr) -> io::Result<Known> 
     }
     // Zero sets nothing, but is an error where the option is not known (before Linux 4.18).
     let can_segment = set(fd, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok();
-    Ok(Known { can_segment, has_controls: true, lost: 0 })
+    Ok(Known { can_segment, has_controls: true, lost: lost(fd) })
 }
+
+/// The system's count of datagrams that a socket has lost by now (SO_MEMINFO): of one that is
+/// adopted, those before our time. 0 where it does not say (before Linux 4.12).
+fn lost(fd: BorrowedFd<'_>) -> u32 {
+    let mut counts = [0_u32; SK_MEMINFO_DROPS + 1];
+    let mut len = size_of_val(&counts) as socklen_t;
+    // SAFETY: the descriptor is open (1), and the memory is ours (3) and as long as is said.
+    let outcome = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            counts.as_mut_ptr().cast(),
+            &raw mut len,
+        )
+    };
+    if outcome < 0 { 0 } else { counts[SK_MEMINFO_DROPS] }
+}
+
+/// Which of the counts it is (sock_diag.h).
+const SK_MEMINFO_DROPS: usize = 8;
 
 fn set(fd: BorrowedFd<'_>, level: c_int, option: c_int, value: c_int) -> io::Result<()> {
     let len = size_of::<c_int>() as libc::socklen_t;
@@ -344,8 +403,9 @@ const REFUSED_RUN: [i32; 3] = [libc::EINVAL, libc::EIO, libc::EMSGSIZE];
 
 const NAME_BYTES: socklen_t = size_of::<sockaddr_storage>() as socklen_t;
 
-/// The number of no address: its family would be AF_UNSPEC.
-const NO_NUMBER: u64 = 0;
+/// The number of no address: there is no such family. (Where there is no address, its memory is as
+/// it was: zero, or another's.)
+const NO_NUMBER: u64 = u64::MAX;
 
 #[cfg(test)]
 mod tests;

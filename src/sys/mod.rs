@@ -37,7 +37,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use batch::{Arrivals, Arrived, Payloads, ReceiveBatch};
+pub use batch::{Apart, Arrivals, Arrived, Payloads, ReceiveBatch};
 pub use descriptors::descriptor_count;
 pub use endpoint::{OsDatagram, OsListener};
 pub use inherited::{Inherited, InheritedKind, inherited};
@@ -49,6 +49,7 @@ pub use raw::descriptor_limit;
 #[cfg(feature = "signals")]
 pub(crate) use raw::is_signal_default;
 pub use send_queue::{Run, SendQueue};
+pub(crate) use socket::local_addr;
 pub use stream::OsStream;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -3,7 +3,7 @@
 //! A [`SendQueue`] keeps payloads one behind the other, and neighbours of one size to one peer as
 //! one [`Run`], which some systems can take for one (segmentation offload).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::base::address::NetAddr;
 
@@ -15,10 +15,14 @@ pub struct SendQueue {
     /// `payloads[start..]` are their bytes.
     payloads: Vec<u8>,
     start: usize,
-    /// What can be added without a further look: so many bytes, in datagrams of just this size,
-    /// from and to where the last one goes. `usize::MAX` is no size.
-    room_bytes: usize,
-    room_segment_bytes: usize,
+    /// How many datagrams they are.
+    count: usize,
+    /// Their bytes, and `ROW_BYTES` for each row of them.
+    len_bytes: usize,
+    /// What can be added without a further look: datagrams of just this size, from and to where
+    /// the last one goes, until the length is this. `usize::MAX` is no size.
+    alike_bytes: usize,
+    alike_len_max: usize,
     max_bytes: usize,
     dropped: u64,
 }
@@ -55,8 +59,10 @@ impl SendQueue {
             first: 0,
             payloads: Vec::new(),
             start: 0,
-            room_bytes: 0,
-            room_segment_bytes: usize::MAX,
+            count: 0,
+            len_bytes: 0,
+            alike_bytes: usize::MAX,
+            alike_len_max: 0,
             max_bytes,
             dropped: 0,
         }
@@ -64,46 +70,66 @@ impl SendQueue {
 
     /// Adds a datagram, and answers true; or drops and counts it where there is too much already.
     pub fn push(&mut self, to: &NetAddr, from: Option<IpAddr>, payload: &[u8]) -> bool {
-        let lengthens = self.rows.last().is_some_and(|last| {
+        let lengthened = self.rows.last().is_some_and(|last| {
             let bytes = self.payloads.len() - last.start;
             last.to.is_same(to) && last.from == from && last.takes(bytes, payload.len())
         });
         // An empty datagram costs too, or a flood of them would have no bound.
-        let row_bytes = if lengthens { 0 } else { size_of::<Row>() };
-        if self.len_bytes() + payload.len() + row_bytes > self.max_bytes {
+        let row_bytes = if lengthened { 0 } else { ROW_BYTES };
+        let len_bytes = self.len_bytes + payload.len() + row_bytes;
+        if len_bytes > self.max_bytes {
             self.dropped += 1;
             return false;
         }
-        if !lengthens {
-            let start = self.payloads.len();
-            self.rows.push(Row { to: to.clone(), from, segment_bytes: payload.len(), start });
+        if !lengthened {
+            let (start, segment_bytes) = (self.payloads.len(), payload.len());
+            // An address of IPv4 is a few bytes of all that one may be.
+            self.rows.push(match to {
+                NetAddr::Inet(SocketAddr::V4(inet)) => {
+                    let to = NetAddr::Inet(SocketAddr::V4(*inet));
+                    Row { to, from, segment_bytes, start }
+                }
+                _ => Row { to: to.clone(), from, segment_bytes, start },
+            });
         }
         self.payloads.extend_from_slice(payload);
-        self.look_for_room();
+        (self.count, self.len_bytes) = (self.count + 1, len_bytes);
+        self.look_for_room(payload.len());
         true
+    }
+
+    /// Works out what [`push_alike`](SendQueue::push_alike) may add to a run that a datagram of so
+    /// many bytes was added to.
+    #[inline]
+    fn look_for_room(&mut self, len: usize) {
+        let Some(last) = self.rows.last() else { return };
+        // What is shorter is the last of its run, and what is empty costs a row each.
+        if len < last.segment_bytes || len == 0 {
+            return self.seal();
+        }
+        let room = run_bytes_max(len) - (self.payloads.len() - last.start);
+        self.alike_bytes = len;
+        self.alike_len_max = self.max_bytes.min(self.len_bytes + room);
     }
 
     /// Adds a datagram like the last one: from and to the same places, and as long. Answers false
-    /// where it is longer or shorter, or there is no room for it; then nothing was done.
+    /// where it is longer or shorter, there is no room for it, or the queue was
+    /// [sealed](SendQueue::seal); then nothing was done.
     #[inline]
     pub fn push_alike(&mut self, payload: &[u8]) -> bool {
-        if payload.len() != self.room_segment_bytes || payload.len() > self.room_bytes {
+        let len_bytes = self.len_bytes + payload.len();
+        if payload.len() != self.alike_bytes || len_bytes > self.alike_len_max {
             return false;
         }
-        self.room_bytes -= payload.len();
+        (self.count, self.len_bytes) = (self.count + 1, len_bytes);
         self.payloads.extend_from_slice(payload);
         true
     }
 
-    /// Works out what [`push_alike`](SendQueue::push_alike) may add.
-    fn look_for_room(&mut self) {
-        self.room_segment_bytes = usize::MAX;
-        let Some(last) = self.rows.last() else { return };
-        let bytes = self.payloads.len() - last.start;
-        if last.takes(bytes, last.segment_bytes) {
-            self.room_segment_bytes = last.segment_bytes;
-            self.room_bytes = (last.bytes_max() - bytes).min(self.max_bytes - self.len_bytes());
-        }
+    /// What comes next is not like the last: it needs a [`push`](SendQueue::push).
+    #[inline]
+    pub fn seal(&mut self) {
+        self.alike_bytes = usize::MAX;
     }
 
     /// Whether nothing waits.
@@ -116,7 +142,7 @@ impl SendQueue {
     #[must_use]
     #[inline]
     pub fn len_bytes(&self) -> usize {
-        self.payloads.len() - self.start + (self.rows.len() - self.first) * size_of::<Row>()
+        self.len_bytes
     }
 
     /// The most that [`len_bytes`](SendQueue::len_bytes) may come to.
@@ -148,33 +174,39 @@ impl SendQueue {
     ///
     /// # Panics
     /// There are fewer.
-    pub fn discard(&mut self, mut count: usize) {
-        while count > 0 {
+    pub fn discard(&mut self, count: usize) {
+        let mut left = count;
+        while left > 0 {
             let run = self.runs().next().expect("no more is taken out than was put in");
-            let (run_count, bytes) = (run.count(), count * run.segment_bytes);
-            if run_count > count {
+            let (run_count, bytes) = (run.count(), left * run.segment_bytes);
+            if run_count > left {
                 self.rows[self.first].start += bytes;
                 break;
             }
             self.first += 1;
-            count -= run_count;
+            left -= run_count;
         }
-        self.forget_discarded();
+        self.forget_discarded(count);
     }
 
     /// Takes out so many runs, the oldest first, and answers how many datagrams they were.
     ///
     /// # Panics
     /// There are fewer.
-    pub fn discard_runs(&mut self, count: usize) -> usize {
-        assert!(count <= self.rows.len() - self.first, "no more is taken out than was put in");
-        let datagrams = self.runs().take(count).map(|run| run.count()).sum();
-        self.first += count;
-        self.forget_discarded();
-        datagrams
+    pub fn discard_runs(&mut self, runs: usize) -> usize {
+        let waiting = self.rows.len() - self.first;
+        assert!(runs <= waiting, "no more is taken out than was put in");
+        let is_all = runs == waiting;
+        let count =
+            if is_all { self.count } else { self.runs().take(runs).map(|run| run.count()).sum() };
+        self.first += runs;
+        self.forget_discarded(count);
+        count
     }
 
-    fn forget_discarded(&mut self) {
+    fn forget_discarded(&mut self, count: usize) {
+        self.count -= count;
+        self.seal();
         let Some(first) = self.rows.get(self.first) else {
             let is_large =
                 self.payloads.capacity() > PAYLOADS_KEPT_BYTES || self.rows.capacity() > ROWS_KEPT;
@@ -183,8 +215,7 @@ impl SendQueue {
             }
             self.payloads.clear();
             self.rows.clear();
-            (self.start, self.first) = (0, 0);
-            self.look_for_room();
+            (self.start, self.first, self.len_bytes) = (0, 0, 0);
             return;
         };
         self.start = first.start;
@@ -194,7 +225,8 @@ impl SendQueue {
             self.rows.iter_mut().for_each(|row| row.start -= self.start);
             (self.start, self.first) = (0, 0);
         }
-        self.look_for_room();
+        let rows = self.rows.len() - self.first;
+        self.len_bytes = self.payloads.len() - self.start + rows * ROW_BYTES;
     }
 
     /// How many were dropped since this was last asked.
@@ -209,14 +241,8 @@ impl Row {
     #[inline]
     fn takes(&self, bytes: usize, len: usize) -> bool {
         let is_open = self.segment_bytes > 0 && bytes % self.segment_bytes == 0;
-        is_open && (1..=self.segment_bytes).contains(&len) && bytes + len <= self.bytes_max()
-    }
-
-    fn bytes_max(&self) -> usize {
-        if self.segment_bytes > SEGMENT_BYTES_MAX {
-            return self.segment_bytes;
-        }
-        (SEGMENTS_MAX * self.segment_bytes).min(RUN_BYTES_MAX)
+        let is_shorter = (1..=self.segment_bytes).contains(&len);
+        is_open && is_shorter && bytes + len <= run_bytes_max(self.segment_bytes)
     }
 }
 
@@ -229,6 +255,17 @@ impl Run<'_> {
     }
 }
 
+/// How many bytes a run may have whose datagrams have so many.
+#[inline]
+fn run_bytes_max(segment_bytes: usize) -> usize {
+    match segment_bytes {
+        0..=SEGMENT_BYTES_MAX => (SEGMENTS_MAX * segment_bytes).min(RUN_BYTES_MAX),
+        _ => segment_bytes,
+    }
+}
+
+/// What is noted about a run.
+const ROW_BYTES: usize = size_of::<Row>();
 /// What fits into an Ethernet frame behind the headers of IPv6 and UDP: a segment that would have
 /// to be fragmented cannot be offloaded.
 const SEGMENT_BYTES_MAX: usize = 1452;
@@ -302,17 +339,23 @@ mod tests {
 
     #[test]
     fn what_is_alike_obeys_the_same_bounds() {
-        let mut queue = SendQueue::new(size_of::<Row>() + 10);
+        let mut queue = SendQueue::new(ROW_BYTES + 10);
         assert!(!queue.push_alike(b"") && !queue.push_alike(b"to whom?"));
         assert!(queue.push(&inet(1), None, b"abcd"));
         assert!(!queue.push_alike(b"abc") && !queue.push_alike(b"abcde"), "not as long");
         assert!(queue.push_alike(b"efgh"));
         assert!(!queue.push_alike(b"ijkl"), "more than the queue holds");
-        assert_eq!(queue.len_bytes(), size_of::<Row>() + 8);
+        assert_eq!(queue.len_bytes(), ROW_BYTES + 8);
         assert_eq!(queue.take_dropped(), 0);
-        queue.discard(2);
+        queue.discard(1);
+        assert!(!queue.push_alike(b"abcd"), "what is behind it may be another's");
+        queue.discard(1);
         assert!(!queue.push_alike(b"abcd"), "the run is gone");
         assert!(queue.push(&inet(1), None, b"") && !queue.push_alike(b""), "it would cost nothing");
+        queue.discard(1);
+        assert!(queue.push(&inet(1), None, b"a"));
+        queue.seal();
+        assert!(!queue.push_alike(b"b"));
     }
 
     #[test]
@@ -347,17 +390,23 @@ mod tests {
                     }
                     model.push_back((to, payload));
                 } else {
-                    let count = rng.below(model.len() as u64 + 1) as usize;
-                    queue.discard(count);
+                    let count = if rng.chance(1, 2) {
+                        let count = rng.below(model.len() as u64 + 1) as usize;
+                        queue.discard(count);
+                        count
+                    } else {
+                        let runs = rng.below(queue.runs().count() as u64 + 1);
+                        queue.discard_runs(runs as usize)
+                    };
                     model.drain(..count);
                 }
                 let front = model.front().map(|(to, payload)| (to, None, &payload[..]));
                 assert_eq!(queue.front(), front, "seed {seed}");
                 let count: usize = queue.runs().map(|run| run.count()).sum();
-                assert_eq!(count, model.len(), "seed {seed}");
+                assert_eq!((count, queue.count), (model.len(), model.len()), "seed {seed}");
                 let bytes: usize = model.iter().map(|(_, payload)| payload.len()).sum();
                 let rows = queue.rows.len() - queue.first;
-                assert_eq!(queue.len_bytes(), bytes + rows * size_of::<Row>(), "seed {seed}");
+                assert_eq!(queue.len_bytes(), bytes + rows * ROW_BYTES, "seed {seed}");
             }
         }
     }

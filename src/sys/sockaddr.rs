@@ -18,31 +18,34 @@ use socket2::{SockAddr, SockAddrStorage};
 use super::socket;
 use crate::base::address::NetAddr;
 
-/// Family, port and address of IPv4 as one number, which is the same where they are.
+/// Family, port and address of IPv4 as one number, which is the same where they are; of other
+/// families it does not say all.
 #[inline]
 pub(super) fn number(name: &sockaddr_storage) -> u64 {
     // SAFETY: any bytes will do (1).
     unsafe { *ptr::from_ref(name).cast::<u64>() }
 }
 
-/// Whether [`number`] says all about this address.
+/// An address of IPv4 as the system wrote it, where it wrote one.
 #[inline]
-pub(super) fn is_v4(name: &sockaddr_storage, len: socklen_t) -> bool {
-    len > 0 && c_int::from(name.ss_family) == libc::AF_INET
+pub(super) fn read_v4(name: &sockaddr_storage, len: socklen_t) -> Option<SocketAddrV4> {
+    if len == 0 || c_int::from(name.ss_family) != libc::AF_INET {
+        return None;
+    }
+    // SAFETY: any bytes will do (1).
+    let inet = unsafe { &*ptr::from_ref(name).cast::<sockaddr_in>() };
+    let ip = Ipv4Addr::from(inet.sin_addr.s_addr.to_ne_bytes());
+    Some(SocketAddrV4::new(ip, u16::from_be(inet.sin_port)))
 }
 
 /// An address as the system wrote it; without a length it wrote none.
-#[inline]
 pub(super) fn read(name: &sockaddr_storage, len: socklen_t) -> NetAddr {
+    if let Some(inet) = read_v4(name, len) {
+        return NetAddr::Inet(SocketAddr::V4(inet));
+    }
     let family = if len == 0 { libc::AF_UNSPEC } else { c_int::from(name.ss_family) };
     let at = ptr::from_ref(name);
     match family {
-        libc::AF_INET => {
-            // SAFETY: any bytes will do (1).
-            let inet = unsafe { &*at.cast::<sockaddr_in>() };
-            let ip = Ipv4Addr::from(inet.sin_addr.s_addr.to_ne_bytes());
-            NetAddr::Inet(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(inet.sin_port))))
-        }
         libc::AF_INET6 => {
             // SAFETY: any bytes will do (1).
             let inet = unsafe { &*at.cast::<sockaddr_in6>() };
@@ -66,21 +69,24 @@ pub(super) fn read(name: &sockaddr_storage, len: socklen_t) -> NetAddr {
     }
 }
 
+/// Writes an address of IPv4, and answers its length.
+#[inline]
+pub(super) fn write_v4(name: &mut sockaddr_storage, to: &SocketAddrV4) -> socklen_t {
+    // SAFETY: memory is ours (2), and any bytes will do (1).
+    let inet = unsafe { &mut *ptr::from_mut(name).cast::<sockaddr_in>() };
+    inet.sin_family = libc::AF_INET as libc::sa_family_t;
+    inet.sin_port = to.port().to_be();
+    inet.sin_addr.s_addr = u32::from_ne_bytes(to.ip().octets());
+    size_of::<sockaddr_in>() as socklen_t
+}
+
 /// Writes an address, and answers its length; 0 is the peer that the socket is connected to.
 pub(super) fn write(name: &mut sockaddr_storage, to: &NetAddr) -> io::Result<socklen_t> {
-    let name: *mut sockaddr_storage = name;
     let len = match to {
-        NetAddr::Inet(SocketAddr::V4(inet)) => {
-            // SAFETY: memory is ours (2), and any bytes will do (1).
-            let to = unsafe { &mut *name.cast::<sockaddr_in>() };
-            to.sin_family = libc::AF_INET as libc::sa_family_t;
-            to.sin_port = inet.port().to_be();
-            to.sin_addr.s_addr = u32::from_ne_bytes(inet.ip().octets());
-            size_of::<sockaddr_in>() as socklen_t
-        }
+        NetAddr::Inet(SocketAddr::V4(inet)) => write_v4(name, inet),
         NetAddr::Inet(SocketAddr::V6(inet)) => {
             // SAFETY: memory is ours (2), and any bytes will do (1).
-            let to = unsafe { &mut *name.cast::<sockaddr_in6>() };
+            let to = unsafe { &mut *ptr::from_mut(name).cast::<sockaddr_in6>() };
             to.sin6_family = libc::AF_INET6 as libc::sa_family_t;
             to.sin6_port = inet.port().to_be();
             to.sin6_flowinfo = inet.flowinfo();
@@ -97,12 +103,12 @@ pub(super) fn write(name: &mut sockaddr_storage, to: &NetAddr) -> io::Result<soc
     Ok(len)
 }
 
-fn write_unix(name: *mut sockaddr_storage, address: &SockAddr) -> socklen_t {
+fn write_unix(name: &mut sockaddr_storage, address: &SockAddr) -> socklen_t {
     // SAFETY: memory is ours (2), and no longer than a `sockaddr_storage` is what is copied.
     unsafe {
         ptr::copy_nonoverlapping(
             address.as_ptr().cast::<u8>(),
-            name.cast::<u8>(),
+            ptr::from_mut(name).cast::<u8>(),
             address.len() as usize,
         );
     }

@@ -102,7 +102,7 @@ pub(super) fn reset_on_close(fd: BorrowedFd<'_>) -> io::Result<()> {
     SockRef::from(&fd).set_linger(Some(Duration::ZERO))
 }
 
-pub(super) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<NetAddr> {
+pub(crate) fn local_addr(fd: BorrowedFd<'_>) -> io::Result<NetAddr> {
     SockRef::from(&fd).local_addr().map(|address| net_addr(&address))
 }
 

@@ -116,3 +116,84 @@ fn pass(socket: &UnixDatagram, passed: BorrowedFd<'_>) {
     };
     assert_eq!(sent, 1);
 }
+
+/// Of a sender without a name the system writes none, into memory that may be as it was made.
+#[test]
+fn the_first_datagram_of_all_may_be_of_one_without_a_name() {
+    let (ours, theirs) = UnixDatagram::pair().unwrap();
+    let mut batch = ReceiveBatch::new(4, 100);
+    let mut known = prepare(ours.as_fd(), &NetAddr::Unnamed).unwrap();
+    theirs.send(b"one").unwrap();
+    theirs.send(b"two").unwrap();
+    assert!(!receive(ours.as_fd(), 4, &mut known, &mut batch).unwrap());
+    let came: Vec<_> = batch.datagrams().map(|(arrived, bytes)| (&arrived.from, bytes)).collect();
+    assert_eq!(came, [(&NetAddr::Unnamed, &b"one"[..]), (&NetAddr::Unnamed, b"two")]);
+}
+
+/// As many small ones as the receive buffer holds, and more.
+fn overflow(from: &UdpSocket, to: &UdpSocket) {
+    for _ in 0..2000 {
+        from.send_to(b"x", to.local_addr().unwrap()).unwrap();
+    }
+}
+
+/// Receives all there is, and answers how many the system told to have lost.
+fn drain(socket: &UdpSocket, known: &mut Known) -> u64 {
+    let mut batch = ReceiveBatch::new(64, 2048);
+    let mut lost = 0;
+    while matches!(receive(socket.as_fd(), 64, known, &mut batch), Ok(true)) {
+        lost += batch.overflowed();
+        batch.clear();
+    }
+    lost + batch.overflowed()
+}
+
+/// The count that comes with a datagram is of the moment in which that came: of those that were
+/// queued before, it is older than what is known from the start.
+#[test]
+fn what_a_socket_had_lost_before_is_not_counted() {
+    let (ours, theirs, _) = pair();
+    set(ours.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1).unwrap();
+    overflow(&theirs, &ours);
+    let mut known = known(&ours);
+    let before = lost(ours.as_fd());
+    assert_eq!(known.lost, before);
+    assert!(before > 0, "2000 found room");
+    assert_eq!(drain(&ours, &mut known), 0);
+    overflow(&theirs, &ours);
+    assert_eq!(drain(&ours, &mut known), 0, "they came before those that are lost");
+    theirs.send_to(b"the next", ours.local_addr().unwrap()).unwrap();
+    assert_eq!(drain(&ours, &mut known), u64::from(lost(ours.as_fd()) - before));
+}
+
+#[test]
+fn the_count_of_the_lost_goes_round() {
+    let mut known = Known { lost: u32::MAX - 1, ..Known::default() };
+    assert_eq!(known.lost_since(u32::MAX), 1);
+    assert_eq!(known.lost_since(2), 3);
+    assert_eq!(known.lost_since(u32::MAX), 0, "older");
+    assert_eq!(known.lost_since(2), 0);
+}
+
+/// A socket that somebody else has set up may tell more than there is room for. What is missing may
+/// be where a datagram is to be cut.
+#[test]
+fn a_datagram_is_not_whole_where_not_all_is_told_of_it() {
+    let (ours, theirs, _) = pair();
+    let mut known = known(&ours);
+    let mut batch = ReceiveBatch::new(4, 2048);
+    for is_much in [false, true] {
+        if is_much {
+            set(ours.as_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1).unwrap();
+            let more =
+                [libc::IP_PKTINFO, libc::IP_RECVTTL, libc::IP_RECVTOS, libc::IP_RECVORIGDSTADDR];
+            for option in more {
+                set(ours.as_fd(), libc::IPPROTO_IP, option, 1).unwrap();
+            }
+        }
+        theirs.send_to(b"x", ours.local_addr().unwrap()).unwrap();
+        batch.clear();
+        assert!(!receive(ours.as_fd(), 4, &mut known, &mut batch).unwrap());
+        assert_eq!(batch.datagrams().next().unwrap().0.truncated, is_much);
+    }
+}
