@@ -17,9 +17,9 @@ use std::thread::{self, JoinHandle};
 
 use common::process::{Outcome, Process, program, server};
 use common::*;
-use tidemill::protocols::Echo;
+use tidemill::protocols::{DatagramEcho, Echo};
 use tidemill::sys::successor;
-use tidemill::{NetAddr, Server};
+use tidemill::{NetAddr, Placement, Server};
 
 const ANY: &str = "127.0.0.1:0";
 
@@ -370,3 +370,40 @@ fn pump(address: SocketAddr, amid: &AtomicUsize) -> usize {
 
 /// Less than a server discards after its end.
 const AHEAD: usize = 100 * 1000;
+
+/// Each reactor has a listener and a datagram socket of its own, before and after.
+#[test]
+fn sockets_of_every_reactor_go_to_every_reactor() {
+    let builder = || Server::builder().threads(2).placement(Placement::ReusePort);
+    let echo = |_: &NetAddr| Echo;
+    let before = builder().listen(any(), echo).datagram(any(), DatagramEcho).bind().unwrap();
+    let handover = before.handover().unwrap();
+    let mut after = builder();
+    for (listing, fd) in handover.sockets() {
+        let fd = fd.try_clone_to_owned().unwrap();
+        after = if listing == 0 {
+            after.listen_on(fd, echo)
+        } else {
+            after.datagram_on(fd, DatagramEcho)
+        };
+    }
+    let after = after.bind().unwrap();
+    let at: Vec<_> = before.bound().iter().map(|bound| bound.address.inet().unwrap()).collect();
+    drop((before, handover)); // what was not accepted stays in the queues of those that are left
+    let running = after.start().unwrap();
+    // The system chooses by a hash of the clients' ports: that it takes one reactor for all of
+    // them does not happen.
+    for _ in 0..64 {
+        exchange(&mut connect(at[0]), b"hello");
+        let udp = UdpSocket::bind(ANY).unwrap();
+        udp.set_read_timeout(Some(PATIENCE)).unwrap();
+        udp.send_to(b"hello", at[1]).unwrap();
+        assert_eq!(again(|| udp.recv(&mut [0; 9])).unwrap(), 5);
+    }
+    let [one, two] = [0, 1].map(|reactor| running.handle().metrics_of(reactor).counters);
+    assert_eq!((one.accepted + two.accepted, one.datagrams_in + two.datagrams_in), (64, 64));
+    assert!(one.accepted > 0 && two.accepted > 0, "{one:?} {two:?}");
+    assert!(one.datagrams_in > 0 && two.datagrams_in > 0, "{one:?} {two:?}");
+    assert_eq!((one.opened, two.opened), (one.accepted, two.accepted), "none is handed over");
+    stop(running);
+}

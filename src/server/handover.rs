@@ -21,6 +21,10 @@ pub struct Handover(Vec<(usize, Duplicate)>);
 impl Handover {
     /// Each socket, with the number of the builder's call that asked for it; several, where each
     /// reactor has its own. Who serves them all may do so by other reactors than before.
+    ///
+    /// They are as they are here. Datagram sockets of Linux have UDP_GRO set (udp(7)): several
+    /// datagrams may come as one. Whoever serves them by something else than this crate has to know
+    /// that option, or to switch it off; and what waits in them by then may be joined all the same.
     pub fn sockets(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
         self.0.iter().map(|(listing, duplicate)| (*listing, duplicate.fd.as_fd()))
     }
