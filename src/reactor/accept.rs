@@ -146,7 +146,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             self.rest(slot, Why::Full);
             return true;
         }
-        if let Some(moment) = self.accept_rate.not_before(hub.now) {
+        // (Once no more come, a rate protects nothing.)
+        let not_before = self.accept_rate.not_before(hub.now);
+        if let Some(moment) = not_before.filter(|_| self.shutdown.is_running()) {
             hub.counters.accept_waits.add(u64::from(before.is_none()));
             self.rest(slot, Why::Rate(moment));
             return true;

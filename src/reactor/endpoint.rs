@@ -89,6 +89,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     fn add_endpoint(&mut self, id: EndpointId, kind: Kind<M, P>) -> io::Result<u32> {
         let endpoint = Endpoint { id, timers: Timers::default(), kind, is_ready: false };
+        if self.is_ending() {
+            endpoint.close(&mut self.platform);
+            return Err(io::Error::other("no socket is served any more: shutting down"));
+        }
         let slot = self.endpoints.insert(endpoint) as u32;
         let token = Token::Endpoint(slot);
         let registered = match &mut self.endpoints[slot as usize].kind {

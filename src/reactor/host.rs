@@ -16,7 +16,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     ///
     /// # Errors
     /// Those of the system, such as `AddrInUse`. A host name must be looked up before, with
-    /// [`resolve`](crate::sys::net::resolve).
+    /// [`resolve`](crate::sys::net::resolve). While it winds down or shuts down, a reactor takes no
+    /// more sockets.
     pub fn listen(
         &mut self,
         address: &Address,
@@ -61,7 +62,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// was inherited.
     ///
     /// # Errors
-    /// It is no listening socket, or the system cannot watch it.
+    /// It is no listening socket, the system cannot watch it, or the reactor winds down or shuts
+    /// down.
     pub fn adopt_listener(
         &mut self,
         socket: impl Into<OwnedFd>,
@@ -76,7 +78,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Takes over a bound datagram socket.
     ///
     /// # Errors
-    /// It is no datagram socket, or the system cannot watch it.
+    /// It is no datagram socket, the system cannot watch it, or the reactor winds down or shuts
+    /// down.
     pub fn adopt_datagram(
         &mut self,
         socket: impl Into<OwnedFd>,

@@ -87,7 +87,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                     self.desk.connect_boxed(*to, handler);
                 }
             }
-            Letter::Listen(id, _, service) if self.desk.is_closing => {
+            Letter::Listen(id, _, service) if self.is_ending() => {
                 log::warn!("{id}: shutting down, a listener that was handed over is closed");
                 self.let_go("a service", service);
             }

@@ -60,6 +60,11 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.desk.handle.shutdown(grace);
     }
 
+    /// Whether nobody is to come any more: it winds down, or shuts down.
+    pub(super) fn is_ending(&self) -> bool {
+        !matches!(self.shutdown, Stage::Running | Stage::Stopped)
+    }
+
     /// A reactor that has stopped runs again.
     pub(super) fn restart(&mut self) {
         if self.shutdown.is_stopped() {
@@ -191,8 +196,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// The shutdown has come to its end once nobody is left, and nobody can come any more.
     pub(super) fn note_stopped(&mut self) {
-        let is_ending = !matches!(self.shutdown, Stage::Running | Stage::Stopped);
-        if !is_ending || !self.desk.hub.rows.is_empty() {
+        if !self.is_ending() || !self.desk.hub.rows.is_empty() {
             return;
         }
         if let Stage::WindingDown { grace, .. } = self.shutdown {

@@ -59,6 +59,20 @@ fn who_has_connected_by_then_is_accepted_once_more_and_told_once() {
     assert!(rig.turn().is_stopped);
 }
 
+/// They are connected, and no more will come.
+#[test]
+fn who_has_connected_by_then_does_not_wait_for_the_rate_of_accepting() {
+    let mut rig = Rig::with(|limits| limits.accepts_per_second = 10);
+    rig.serve(echo);
+    let peers: Vec<Peer> = (0..50).map(|_| rig.world.connect(at())).collect();
+    rig.settle();
+    assert!(rig.log.count() < 5);
+    rig.reactor.shutdown(secs(10));
+    rig.settle();
+    assert_eq!(rig.log.count(), 50);
+    assert!(peers.iter().all(ended_well));
+}
+
 #[test]
 fn a_handler_that_stays_is_told_of_the_shutdown_once() {
     let mut rig = Rig::new();
@@ -372,6 +386,26 @@ fn winding_down_lets_connections_go_on_and_stops_after_the_last() {
     assert_eq!((report.finished, report.aborted), (0, 0), "they ended before the shutdown");
     assert!(ended_well(&peer));
     assert_eq!(rig.world.open_sockets(), 0);
+}
+
+#[test]
+fn winding_down_takes_no_more_sockets() {
+    let (mut rig, peer) = Rig::serving(echo);
+    rig.reactor.handle().wind_down(secs(100), secs(5));
+    rig.settle();
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    rig.reactor.handle().adopt_listener(0, socket, |_: &NetAddr| Echo).unwrap();
+    rig.settle();
+    assert_eq!(logged("a listener that was handed over is closed"), 1);
+    let refused = rig.reactor.listen(&elsewhere(), |_: &NetAddr| Echo).unwrap_err();
+    assert!(refused.to_string().contains("shutting down"), "{refused}");
+    let options = DatagramOptions::default();
+    let handler = |_: &mut DatagramContext<'_, u32>, _: &NetAddr, _: &[u8]| {};
+    assert!(rig.reactor.bind_datagram(&elsewhere(), &options, handler).is_err());
+    peer.finish();
+    rig.reactor.run().unwrap();
+    assert_eq!(rig.world.open_sockets(), 0);
+    rig.reactor.listen(&elsewhere(), |_: &NetAddr| Echo).unwrap(); // for its next run
 }
 
 #[test]
