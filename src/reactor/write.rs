@@ -25,14 +25,15 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let mut sent = 0;
         if row.flags.has(Flags::WRITABLE) {
             let source = self.sources[slot as usize].as_mut().expect("whoever answers exists");
-            let answer = if let Some(bytes) = hub.stage.single(&*self.scratch) {
-                self.platform.write(source, &[IoSlice::new(bytes)])
+            let (wanted, answer) = if let Some(bytes) = hub.stage.single(&*self.scratch) {
+                (total, self.platform.write(source, &[IoSlice::new(bytes)]))
             } else {
                 let mut slices = [IoSlice::new(&[]); GATHERED];
                 let filled = hub.stage.gather(&*self.scratch, &mut slices);
-                self.platform.write(source, &slices[..filled])
+                let wanted = slices[..filled].iter().map(|slice| slice.len()).sum();
+                (wanted, self.platform.write(source, &slices[..filled]))
             };
-            sent = self.judge_write(slot, total, answer);
+            sent = self.judge_write(slot, wanted, answer);
         }
         self.end_stage(slot, total, sent);
     }

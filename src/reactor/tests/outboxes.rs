@@ -244,3 +244,21 @@ fn a_system_that_takes_nothing_without_an_error_is_not_asked_for_ever() {
     assert_eq!(rig.log.of(0), ["open", "failed: write zero"]);
     rig.assert_empty();
 }
+
+/// One call takes 16 pieces. What it was not given, it did not refuse.
+#[test]
+fn many_pieces_are_no_short_write() {
+    let mut rig = Rig::new();
+    rig.world.set_capacity(1 << 20);
+    rig.serve(|cx, event| {
+        if let Event::Bytes(_) = event {
+            (0..40).for_each(|piece| cx.write_shared(Arc::from([piece; 5000])));
+        }
+        plain(cx, event)
+    });
+    let peer = rig.connect();
+    rig.send(&peer, b"x");
+    let expected: Vec<u8> = (0..40).flat_map(|piece| [piece; 5000]).collect();
+    assert!(rig.drain(&peer) == expected);
+    assert_eq!(rig.reactor.counters().short_writes, 0);
+}
