@@ -5,8 +5,8 @@
 //! printf 'hello\n' | nc -N 127.0.0.1 7001
 //! ```
 //!
-//! It prints a line for each listener, serves until SIGINT or SIGTERM, delivers what is queued,
-//! and prints how that went. SIGUSR2 restarts it without a refused connection. With
+//! Once it serves it prints a line for each listener. At SIGINT or SIGTERM it delivers what is
+//! queued, ends, and prints how that went. SIGUSR2 restarts it without a refused connection. With
 //! `RUST_LOG=trace` the readiness model can be read as it happens.
 
 #[path = "server/log_thread.rs"]
@@ -31,7 +31,7 @@ use log_thread::LogThread;
 use options::{Command, Kind, Options};
 use succession::{Estate, Inheritance};
 use tidemill::protocols::{DatagramEcho, Echo, LineEcho};
-use tidemill::server::{Bound, Builder};
+use tidemill::server::{Bound, Builder, Running};
 use tidemill::sys::{DatagramOptions, Inherited, ListenOptions};
 use tidemill::{Counters, NetAddr, Report, Server};
 
@@ -89,15 +89,34 @@ fn serve(mut options: Options) -> Result<Report, Box<dyn Error>> {
         grace: options.grace,
     };
     estate.pass_on_at_signal()?;
-    let _scrape = scrape.map(Server::start).transpose()?; // until the server has ended
-    say(lines.join("\n")).wait();
-    server.on_ready(move || inheritance.tell_ready());
+    let _scrape = scrape.map(start_ready).transpose()?; // until the server has ended
+    server.on_ready(move || {
+        say(lines.join("\n")).wait();
+        inheritance.tell_ready();
+    });
     let handle = server.handle().clone();
     let report = server.run()?;
     let Counters { read_bytes, discarded_bytes, written_bytes, .. } = handle.metrics().counters;
     let taken_bytes = read_bytes - discarded_bytes;
     log::info!("{taken_bytes} bytes were taken, {written_bytes} written");
     Ok(report)
+}
+
+/// Starts a server, and waits until it serves.
+fn start_ready(mut server: Server) -> io::Result<Running> {
+    let (tell, is_ready) = mpsc::channel();
+    server.on_ready(move || {
+        let _ = tell.send(()); // it is awaited
+    });
+    let running = server.start()?;
+    match is_ready.recv() {
+        Ok(()) => Ok(running),
+        // It cannot: it has ended, and says why.
+        Err(_) => match running.join() {
+            Ok(_) => Err(io::ErrorKind::Other.into()),
+            Err(error) => Err(error),
+        },
+    }
 }
 
 fn builder(options: &Options, inherited: Vec<(Kind, Inherited)>) -> Builder {

@@ -54,15 +54,21 @@ fn the_metrics_are_served_as_http_has_it() {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
+        let length = head.split_once("\r\nContent-Length: ").unwrap().1.split_once('\r').unwrap().0;
+        let expected = if request.starts_with("HEAD ") { "" } else { body };
+        assert_eq!(body, expected, "no body follows");
+        assert!(body.is_empty() || body.len() == length.parse().unwrap(), "{head}");
+        assert_ne!(length, "0");
         head.to_owned()
     };
     assert!(ask("GET /metrics HTTP/1.1").starts_with("HTTP/1.1 200 "));
     assert!(ask("GET /metrics?module=mill HTTP/1.0").starts_with("HTTP/1.1 200 "));
     assert!(ask("GET /metricsx HTTP/1.1").starts_with("HTTP/1.1 404 "));
+    assert!(ask("HEAD /metrics HTTP/1.1").starts_with("HTTP/1.1 200 "));
+    assert!(ask("HEAD /metricsx HTTP/1.1").starts_with("HTTP/1.1 404 "));
     let refused = ask("POST /metrics HTTP/1.1");
     assert!(refused.starts_with("HTTP/1.1 405 "));
-    assert!(refused.contains("\r\nAllow: GET\r\n"), "RFC 9110, section 15.5.6");
+    assert!(refused.contains("\r\nAllow: GET, HEAD\r\n"), "RFC 9110, section 15.5.6");
     assert!(ask("GET /metrics").starts_with("HTTP/1.1 400 "));
     process.stop();
 }

@@ -20,7 +20,8 @@ pub(crate) fn bind(
     }
     let limits = Limits { connections: 64, first_byte: PATIENCE, ..Limits::default() };
     let service = move |_: &NetAddr| {
-        Framed::new(Lines::default(), Scrape { of: of.clone(), lines: 0, status: "" })
+        let scrape = Scrape { of: of.clone(), lines: 0, status: "", is_head: false };
+        Framed::new(Lines::default(), scrape)
     };
     let mut server = Server::builder().limits(limits);
     if let Some(address) = address {
@@ -39,6 +40,8 @@ struct Scrape {
     lines: usize,
     /// What the first of them will be answered with.
     status: &'static str,
+    /// Whether the answer is to be without its body (HEAD: RFC 9110, section 9.3.2).
+    is_head: bool,
 }
 
 impl FrameHandler<Lines> for Scrape {
@@ -51,6 +54,7 @@ impl FrameHandler<Lines> for Scrape {
         self.lines += 1;
         if self.lines == 1 {
             self.status = status(line.text());
+            self.is_head = line.text().starts_with(b"HEAD ");
         } else if line.text().is_empty() || self.lines > HEAD_LINES {
             self.answer(cx);
             cx.close();
@@ -66,13 +70,15 @@ impl Scrape {
             other => format!("{other}\n"),
         };
         let (status, length) = (self.status, body.len());
-        let allow = if status == NOT_ALLOWED { "Allow: GET\r\n" } else { "" };
+        let allow = if status == NOT_ALLOWED { "Allow: GET, HEAD\r\n" } else { "" };
         let head = format!(
             "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
              {allow}Content-Length: {length}\r\nConnection: close\r\n\r\n"
         );
         cx.write(head.as_bytes());
-        cx.write(body.as_bytes());
+        if !self.is_head {
+            cx.write(body.as_bytes());
+        }
     }
 }
 
@@ -82,8 +88,13 @@ fn status(line: &[u8]) -> &'static str {
     // What is asked behind a `?` is nothing that we know.
     let path = |target: &[u8]| target.split(|byte| *byte == b'?').next() == Some(b"/metrics");
     match (words.next(), words.next(), words.next()) {
-        (Some(b"GET"), Some(target), Some(b"HTTP/1.1" | b"HTTP/1.0")) if path(target) => OK,
-        (Some(b"GET"), Some(_), Some(b"HTTP/1.1" | b"HTTP/1.0")) => "404 Not Found",
+        (Some(b"GET" | b"HEAD"), Some(target), Some(b"HTTP/1.1" | b"HTTP/1.0")) => {
+            if path(target) {
+                OK
+            } else {
+                "404 Not Found"
+            }
+        }
         (Some(_), Some(_), Some(b"HTTP/1.1" | b"HTTP/1.0")) => NOT_ALLOWED,
         _ => "400 Bad Request",
     }
