@@ -1,0 +1,162 @@
+//! Waiting: what ends it, the clock, tokens, and both ways that there are.
+
+use super::*;
+
+#[test]
+fn waker_ends_a_wait_and_makes_no_edge() {
+    let mut os = os();
+    let waker = os.waker();
+    let other = thread::spawn(move || waker.wake());
+    let mut edges = Vec::new();
+    os.wait(None, &mut edges).unwrap();
+    assert!(edges.is_empty());
+    other.join().unwrap();
+    os.waker().wake();
+    os.waker().wake();
+    os.wait(None, &mut edges).unwrap();
+    assert!(edges.is_empty());
+}
+
+#[test]
+fn busy_polling_ends_with_a_waker_an_edge_or_the_timeout() {
+    let mut os = os();
+    os.set_busy_poll(Duration::from_millis(1));
+    let mut edges = Vec::new();
+    os.wait(Some(Duration::from_millis(2)), &mut edges).unwrap();
+    assert!(edges.is_empty(), "it slept, and nothing came");
+    os.set_busy_poll(Duration::MAX);
+    os.wait(Some(Duration::from_millis(1)), &mut edges).unwrap();
+    os.wait(Some(Duration::ZERO), &mut edges).unwrap();
+    os.waker().wake();
+    os.wait(None, &mut edges).unwrap();
+    assert!(edges.is_empty());
+    let mut socket = os.bind_datagram(&any(), &DatagramOptions::default()).unwrap();
+    os.register_datagram(&mut socket, SEVEN).unwrap();
+    let to = socket.local_addr().unwrap();
+    os.send(&mut socket, b"to myself", &to).unwrap();
+    os.wait(None, &mut edges).unwrap();
+    assert_eq!(edges[0].token, SEVEN);
+}
+
+#[test]
+fn look_up_ends_a_wait() {
+    let mut os = os();
+    let id = ConnId::new(0, 1, 2);
+    assert!(os.next_look_up().is_none());
+    os.look_up(id, "localhost", 80).unwrap();
+    let (found_id, found) = loop {
+        if let Some(answer) = os.next_look_up() {
+            break answer;
+        }
+        os.wait(None, &mut Vec::new()).unwrap();
+    };
+    assert_eq!(found_id, id);
+    assert!(found.unwrap().iter().all(|found| found.ip().is_loopback() && found.port() == 80));
+    assert!(os.next_look_up().is_none());
+}
+
+#[test]
+fn clock_starts_at_zero_and_does_not_run_backwards() {
+    let os = os();
+    let first = os.now();
+    assert!(first < Time::ZERO + Duration::from_secs(20));
+    assert!(os.now() >= first);
+}
+
+#[test]
+fn wait_without_news_ends_at_its_timeout() {
+    let mut os = os();
+    let mut edges = Vec::new();
+    let before = os.now();
+    os.wait(Some(Duration::from_millis(2)), &mut edges).unwrap();
+    assert!(os.now() - before >= Duration::from_millis(2));
+    assert!(edges.is_empty());
+}
+
+#[test]
+fn tokens_survive_being_packed() {
+    for token in [
+        Token::Connection(0),
+        Token::Connection(i32::MAX as u32 - 1),
+        Token::Endpoint(0),
+        Token::Endpoint(i32::MAX as u32 - 1),
+    ] {
+        assert_eq!(unpack(pack(token)), token);
+        assert_ne!(pack(token), WAKER);
+    }
+}
+
+/// The way to wait that other systems have, beside Linux's own.
+#[cfg(target_os = "linux")]
+#[path = "../events.rs"]
+mod by_mio;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn both_ways_to_wait_tell_the_same() {
+    type Step = fn(&mut TcpStream);
+    let steps: [(&str, Step); 6] = [
+        ("nothing", |_| {}),
+        // Once it has ended, some of these cannot be done.
+        ("data", |theirs| drop(theirs.write_all(b"data"))),
+        ("an end", |theirs| drop(theirs.shutdown(Shutdown::Write))),
+        ("urgent data", |theirs| drop(SockRef::from(&*theirs).send_out_of_band(b"!"))),
+        ("both ends", |theirs| drop(theirs.shutdown(Shutdown::Both))),
+        ("a reset", |theirs| {
+            SockRef::from(&*theirs).set_linger(Some(Duration::ZERO)).unwrap(); // comes with the close
+        }),
+    ];
+    for first in &steps {
+        for second in &steps {
+            for is_finished in [false, true] {
+                let listener = TcpListener::bind(ANY).unwrap();
+                let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                let (ours, _) = listener.accept().unwrap();
+                if is_finished {
+                    ours.shutdown(Shutdown::Write).unwrap();
+                }
+                first.1(&mut theirs);
+                second.1(&mut theirs);
+                if second.0 == "a reset" {
+                    drop(theirs);
+                }
+                let watch = |poll: &Poll| {
+                    let fd = ours.as_raw_fd();
+                    poll.registry().register(&mut SourceFd(&fd), pack(SEVEN), TCP).unwrap();
+                };
+                let (mut poll, mut events) = (Poll::new().unwrap(), Events::new(8));
+                watch(&poll);
+                events.poll(&mut poll, PATIENCE).unwrap();
+                let direct: Vec<_> = events.iter().collect();
+                let (mut poll, mut events) = (Poll::new().unwrap(), by_mio::Events::new(8));
+                watch(&poll);
+                events.poll(&mut poll, PATIENCE).unwrap();
+                let by_mio: Vec<_> = events.iter().collect();
+                let what = format!("{}, {}, finished: {is_finished}", first.0, second.0);
+                assert_eq!(direct, by_mio, "{what}");
+                assert_eq!(direct.len(), 1, "{what}");
+                events.clear();
+                assert!(events.is_empty());
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_broken_pipe_is_told_alike() {
+    let (reader, writer) = pipe();
+    drop(reader);
+    let watched = || {
+        let poll = Poll::new().unwrap();
+        let fd = writer.as_raw_fd();
+        poll.registry().register(&mut SourceFd(&fd), pack(SEVEN), Interest::WRITABLE).unwrap();
+        poll
+    };
+    let (mut events, mut by_mio) = (Events::new(8), by_mio::Events::new(8));
+    events.poll(&mut watched(), PATIENCE).unwrap();
+    by_mio.poll(&mut watched(), PATIENCE).unwrap();
+    let (direct, by_mio): (Vec<_>, Vec<_>) = (events.iter().collect(), by_mio.iter().collect());
+    assert_eq!(direct, by_mio);
+    assert!(direct[0].1.has(Readiness::WRITE_CLOSED));
+}
