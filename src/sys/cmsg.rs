@@ -21,6 +21,11 @@ pub(super) struct Control([u8; 128]);
 
 impl Control {
     pub(super) const EMPTY: Control = Control([0; 128]);
+
+    /// The first bytes.
+    pub(super) fn bytes(&self, count: usize) -> &[u8] {
+        &self.0[..count]
+    }
 }
 
 /// What control messages say about a datagram.

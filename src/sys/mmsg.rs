@@ -162,24 +162,17 @@ pub(super) fn receive(
 /// over the room that they have.
 fn note(count: usize, known: &mut Known, batch: &mut ReceiveBatch) {
     let ReceiveBatch { headers, notes, overflowed, .. } = batch;
-    let ReceiveHeaders { table, control_bytes } = headers;
+    let ReceiveHeaders { table: Table { headers, parts }, control_bytes } = headers;
+    let senders = &mut notes.senders;
+    let mut noting = Noting { parts, senders, known, overflowed, previous: (NO_NUMBER, 0) };
     // Of the datagram before, where that is all there is to say about it.
     let mut previous = NO_NUMBER;
-    let rows = table.headers[..count].iter_mut().zip(&table.parts).zip(&mut notes.lens);
-    for (slot, ((header, parts), len)) in rows.enumerate() {
+    let rows = headers[..count].iter_mut().zip(&*parts).zip(&mut notes.lens);
+    for (slot, ((header, part), len)) in rows.enumerate() {
         *len = header.msg_len as usize;
-        let number = sockaddr::number(&parts.name);
-        if !is_plain(&header.msg_hdr) {
-            note_told(slot, header, &parts.name, &mut notes.senders, known, overflowed);
-            previous = NO_NUMBER;
-        } else if number != previous {
-            if let Some(from) = sockaddr::read_v4(&parts.name, header.msg_hdr.msg_namelen) {
-                notes.senders.note_plain(slot, NetAddr::Inet(SocketAddr::V4(from)));
-                previous = number;
-            } else {
-                note_told(slot, header, &parts.name, &mut notes.senders, known, overflowed);
-                previous = NO_NUMBER;
-            }
+        let is_alike = is_plain(&header.msg_hdr) && sockaddr::number(&part.name) == previous;
+        if !is_alike {
+            previous = noting.note(slot, header);
         }
         header.msg_hdr.msg_controllen = *control_bytes as _;
         header.msg_hdr.msg_namelen = NAME_BYTES;
@@ -187,39 +180,79 @@ fn note(count: usize, known: &mut Known, batch: &mut ReceiveBatch) {
     notes.filled = count;
 }
 
-/// Notes from whom the datagram in a slot is, with what is told beside it.
-#[inline(never)]
-fn note_told(
-    slot: usize,
-    header: &mmsghdr,
-    name: &sockaddr_storage,
-    senders: &mut Senders,
-    known: &mut Known,
-    overflowed: &mut u64,
-) {
-    let (len, header) = (header.msg_len as usize, &header.msg_hdr);
-    let from = sockaddr::read(name, header.msg_namelen);
-    // What is missing of what is told may be where it is to be cut. (A Unix socket has no room: what
-    // is missing there was never wanted.)
-    let cut = if known.has_controls { libc::MSG_TRUNC | libc::MSG_CTRUNC } else { libc::MSG_TRUNC };
-    let mut arrived = Arrived::new(from, None, header.msg_flags & cut != 0);
-    if header.msg_controllen > 0 {
-        // SAFETY: the header points at what lives (2), and the system has just written it.
-        let told = unsafe { cmsg::read(header) };
-        arrived.to = told.to;
-        arrived.joined_bytes =
-            told.joined_bytes.filter(|bytes| (*bytes as usize) < len).unwrap_or(0);
-        if let Some(lost) = told.lost {
-            *overflowed += known.lost_since(lost);
-        }
-    }
-    senders.note(slot, arrived);
-}
-
-/// Whether nothing is told beside a datagram but its sender.
+/// Whether nothing is told beside a datagram but its sender, and nothing is missing.
 #[inline]
 fn is_plain(header: &libc::msghdr) -> bool {
     header.msg_flags & libc::MSG_TRUNC == 0 && header.msg_controllen == 0
+}
+
+/// Notes datagrams that are not just like the one before.
+struct Noting<'a> {
+    parts: &'a [Parts],
+    senders: &'a mut Senders,
+    known: &'a mut Known,
+    overflowed: &'a mut u64,
+    /// The number of the last sender, and how many bytes were told beside: one that has both in
+    /// common may be like it.
+    previous: (u64, usize),
+}
+
+impl Noting<'_> {
+    /// Notes from whom the datagram in a slot is; answers the number of its sender, where that is
+    /// all there is to say.
+    #[inline(never)] // off the way of those that come from one sender in a row
+    fn note(&mut self, slot: usize, header: &mmsghdr) -> u64 {
+        let name = &self.parts[slot].name;
+        let told = (sockaddr::number(name), header.msg_hdr.msg_controllen as usize);
+        let is_whole = header.msg_hdr.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) == 0;
+        if is_whole && told == self.previous && is_repeated(self.parts, slot, told.1) {
+            return NO_NUMBER;
+        }
+        if is_plain(&header.msg_hdr) {
+            if let Some(from) = sockaddr::read_v4(name, header.msg_hdr.msg_namelen) {
+                self.senders.note_plain(slot, NetAddr::Inet(SocketAddr::V4(from)));
+                self.previous = (NO_NUMBER, 0);
+                return told.0;
+            }
+        }
+        self.previous = if self.note_told(slot, header, name) { told } else { (NO_NUMBER, 0) };
+        NO_NUMBER
+    }
+
+    /// Notes from whom it is with what is told beside it. Answers whether one of which the same is
+    /// told is like it.
+    #[inline(never)] // nor does who is repeated need its room on the stack
+    fn note_told(&mut self, slot: usize, header: &mmsghdr, name: &sockaddr_storage) -> bool {
+        let (len, header) = (header.msg_len as usize, &header.msg_hdr);
+        let from = sockaddr::read(name, header.msg_namelen);
+        // What is missing of what is told may be where it is to be cut. (A Unix socket has no room:
+        // what is missing there was never wanted.)
+        let may_miss = if self.known.has_controls { 0 } else { libc::MSG_CTRUNC };
+        let missing = header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) & !may_miss;
+        let mut arrived = Arrived::new(from, None, missing != 0);
+        if header.msg_controllen > 0 {
+            // SAFETY: the header points at what lives (2), and the system has just written it.
+            let told = unsafe { cmsg::read(header) };
+            arrived.to = told.to;
+            arrived.joined_bytes =
+                told.joined_bytes.filter(|bytes| (*bytes as usize) < len).unwrap_or(0);
+            if let Some(lost) = told.lost {
+                *self.overflowed += self.known.lost_since(lost);
+            }
+        }
+        let is_inet = matches!(arrived.from, NetAddr::Inet(_));
+        let can_repeat = is_inet && !arrived.truncated && arrived.joined_bytes == 0;
+        self.senders.note(slot, arrived);
+        can_repeat
+    }
+}
+
+/// Whether a datagram is from the same sender as the one before, who has the same number, and the
+/// same is told beside it, in as many bytes.
+fn is_repeated(parts: &[Parts], slot: usize, told_bytes: usize) -> bool {
+    let (one, two) = (&parts[slot - 1], &parts[slot]);
+    sockaddr::is_same_inet(&one.name, &two.name)
+        && one.control.bytes(told_bytes) == two.control.bytes(told_bytes)
 }
 
 /// The headers of what is sent. There is one set for all sockets; it is made when it is needed.

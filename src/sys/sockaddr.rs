@@ -26,10 +26,26 @@ pub(super) fn number(name: &sockaddr_storage) -> u64 {
     unsafe { *ptr::from_ref(name).cast::<u64>() }
 }
 
+/// Whether this is of IPv4, if the system wrote anything.
+#[inline]
+pub(super) fn is_v4(name: &sockaddr_storage) -> bool {
+    c_int::from(name.ss_family) == libc::AF_INET
+}
+
+/// Whether two addresses of the internet, which have the same [`number`], are the same.
+pub(super) fn is_same_inet(one: &sockaddr_storage, two: &sockaddr_storage) -> bool {
+    if is_v4(one) {
+        return true;
+    }
+    // SAFETY: any bytes will do (1).
+    let [one, two] = [one, two].map(|name| unsafe { &*ptr::from_ref(name).cast::<sockaddr_in6>() });
+    one.sin6_addr.s6_addr == two.sin6_addr.s6_addr && one.sin6_scope_id == two.sin6_scope_id
+}
+
 /// An address of IPv4 as the system wrote it, where it wrote one.
 #[inline]
 pub(super) fn read_v4(name: &sockaddr_storage, len: socklen_t) -> Option<SocketAddrV4> {
-    if len == 0 || c_int::from(name.ss_family) != libc::AF_INET {
+    if len == 0 || !is_v4(name) {
         return None;
     }
     // SAFETY: any bytes will do (1).

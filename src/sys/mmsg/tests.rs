@@ -197,3 +197,62 @@ fn a_datagram_is_not_whole_where_not_all_is_told_of_it() {
         assert_eq!(batch.datagrams().next().unwrap().0.truncated, is_much);
     }
 }
+
+/// On sockets that are told where datagrams were sent to, by both families: neighbours are noted
+/// together where they have the sender and the address in common.
+#[test]
+fn who_asks_at_another_address_is_told_apart() {
+    let (ours, theirs) = (
+        UdpSocket::bind("0.0.0.0:0").unwrap(),
+        [UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap()],
+    );
+    let port = ours.local_addr().unwrap().port();
+    let mut known = known(&ours);
+    let mut batch = ReceiveBatch::new(16, 100);
+    let sent = [(0, 1), (0, 1), (0, 2), (1, 2), (1, 2), (1, 1), (0, 1), (0, 1), (0, 1)];
+    for (from, at) in sent {
+        theirs[from].send_to(b"x", SocketAddr::from(([127, 0, 0, at], port))).unwrap();
+    }
+    assert!(!receive(ours.as_fd(), 16, &mut known, &mut batch).unwrap());
+    let together: Vec<usize> = batch.arrivals().map(|(_, payloads)| payloads.len()).collect();
+    assert_eq!(together, [2, 1, 2, 1, 3]);
+    let came = batch.datagrams().map(|(arrived, _)| (arrived.from.port(), arrived.to));
+    let port_of = |from: usize| Some(theirs[from].local_addr().unwrap().port());
+    let expected = sent.map(|(from, at)| (port_of(from), Some(IpAddr::from([127, 0, 0, at]))));
+    assert!(came.eq(expected));
+}
+
+#[test]
+fn senders_of_ipv6_are_told_apart() {
+    let bound = || UdpSocket::bind("[::1]:0");
+    let Ok(ours) = bound() else { return };
+    let theirs = [bound().unwrap(), bound().unwrap()];
+    let mut known = known(&ours);
+    let mut batch = ReceiveBatch::new(8, 100);
+    for from in [0, 0, 1, 1, 0] {
+        theirs[from].send_to(b"x", ours.local_addr().unwrap()).unwrap();
+    }
+    assert!(!receive(ours.as_fd(), 8, &mut known, &mut batch).unwrap());
+    let came: Vec<_> = batch.arrivals().map(|(it, all)| (it.from.clone(), all.len())).collect();
+    let at = |from: usize| NetAddr::Inet(theirs[from].local_addr().unwrap());
+    assert_eq!(came, [(at(0), 2), (at(1), 2), (at(0), 1)]);
+}
+
+/// The second half of an address of IPv6 and its scope are beyond its number.
+#[test]
+fn addresses_of_ipv6_are_compared_to_their_end() {
+    let name = |text: &str| {
+        // SAFETY: any bytes will do (4).
+        let mut name = unsafe { std::mem::zeroed::<sockaddr_storage>() };
+        sockaddr::write(&mut name, &NetAddr::Inet(text.parse().unwrap())).unwrap();
+        name
+    };
+    let one = name("[fe80::1%1]:7");
+    for (text, is_same) in
+        [("[fe80::1%1]:7", true), ("[fe80::2%1]:7", false), ("[fe80::1%2]:7", false)]
+    {
+        let other = name(text);
+        assert_eq!(sockaddr::number(&one), sockaddr::number(&other));
+        assert_eq!(sockaddr::is_same_inet(&one, &other), is_same, "{text}");
+    }
+}
