@@ -11,7 +11,7 @@ use common::*;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tidemill::protocols::{DatagramEcho, Echo};
 use tidemill::sys::DatagramOptions;
-use tidemill::{Address, Counters, DatagramContext, NetAddr, Reactor, Server};
+use tidemill::{Address, Counters, DatagramContext, Limits, NetAddr, Reactor, Rng, Server};
 
 /// The most that fits into a datagram over IPv4: 65,535 less the headers of IP and UDP.
 const LARGEST: usize = 65_507;
@@ -315,4 +315,77 @@ fn the_echo_does_not_answer_ports_of_servers() {
     turn_until(&mut reactor, |counters| counters.datagrams_in == 1);
     let counters = reactor.counters();
     assert_eq!((counters.datagram_replies_refused, counters.datagrams_out), (1, 0));
+}
+
+/// Of datagrams that wait for one turn, in runs from several senders: answers as long and shorter,
+/// to others in between, none, and panics; with a queue that holds all of them, or has to be sent
+/// in between. What each client gets is known beforehand.
+#[test]
+fn whatever_a_handler_does_everybody_gets_the_right_answers() {
+    for seed in 0..60 {
+        let mut rng = Rng::new(seed);
+        let clients: Vec<UdpSocket> =
+            (0..3).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+        let at: Vec<NetAddr> =
+            clients.iter().map(|it| NetAddr::Inet(it.local_addr().unwrap())).collect();
+        let others = at.clone();
+        let handler =
+            move |cx: &mut DatagramContext<'_>, from: &NetAddr, payload: &[u8]| match payload[1] {
+                0..=2 => cx.reply(payload).unwrap(),
+                3 => cx.reply(&payload[..1]).unwrap(),
+                4 => std::panic::resume_unwind(Box::new("as asked")),
+                5 => cx.send_to(&others[0], &payload[..1]),
+                6 => {
+                    cx.send_to(&others[1], payload);
+                    cx.reply(payload).unwrap();
+                }
+                7 => {
+                    cx.reply(&[]).unwrap();
+                    cx.send_to(from, payload);
+                }
+                _ => assert!(cx.reply(&[payload, b"!"].concat()).is_err()),
+            };
+        let queue_bytes = if rng.chance(1, 2) { 2000 } else { 1 << 20 };
+        let limits = Limits { datagram_queue_bytes: queue_bytes, ..Limits::default() };
+        let mut reactor: Reactor = Reactor::with_limits(limits).unwrap();
+        let (_, local) =
+            reactor.bind_datagram(&any(), &DatagramOptions::default(), handler).unwrap();
+        let mut expected = vec![Vec::new(); 3];
+        let (mut from, mut len, mut panics) = (0, 20, 0);
+        for number in 0..150 {
+            if rng.chance(1, 4) {
+                (from, len) = (rng.below(3) as usize, 2 + rng.below(100) as usize);
+            }
+            let action = rng.below(9).min(rng.below(9)) as u8; // most are answered as they are
+            let mut payload = rng.bytes(len);
+            (payload[0], payload[1]) = (number, action);
+            clients[from].send_to(&payload, local.inet().unwrap()).unwrap();
+            let first = payload[..1].to_vec();
+            match action {
+                0..=2 => expected[from].push(payload),
+                3 => expected[from].push(first),
+                4 => panics += 1,
+                5 => expected[0].push(first),
+                6 => {
+                    expected[1].push(payload.clone());
+                    expected[from].push(payload);
+                }
+                7 => expected[from].extend([Vec::new(), payload]),
+                _ => {}
+            }
+        }
+        turn_until(&mut reactor, |counters| counters.datagrams_in == 150);
+        let counters = reactor.counters();
+        assert_eq!((counters.panics, counters.datagrams_unsent), (panics, 0), "seed {seed}");
+        for (client, expected) in clients.iter().zip(expected) {
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            for wanted in expected {
+                let mut answer = [0; 200];
+                let len = again(|| client.recv(&mut answer)).unwrap();
+                assert_eq!(&answer[..len], wanted, "seed {seed}");
+            }
+            client.set_nonblocking(true).unwrap();
+            assert!(client.recv(&mut [0]).is_err(), "seed {seed}: more than was sent");
+        }
+    }
 }

@@ -19,7 +19,7 @@ mod many;
 mod network;
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::net::{Shutdown, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
