@@ -2,6 +2,7 @@
 
 use std::{error, fmt};
 
+use super::find::find;
 use super::stuffed::{Stuffed, Stuffing};
 use super::{Decoder, Encoder, Excerpt, LengthEncodeError};
 
@@ -37,8 +38,7 @@ pub struct Cobs {
     start: usize,
     /// Where the next block starts, or the one that has not come in full.
     block_start: usize,
-    /// There is no zero before this in the block. `start <= block_start <= scanned`, except that
-    /// `scanned` says nothing unless it is beyond `block_start`.
+    /// There is no zero from `start` up to this. `start <= block_start <= scanned`.
     scanned: usize,
     /// What the blocks in front of `block_start` stand for, the zero of the last not included.
     payload_bytes: usize,
@@ -76,34 +76,42 @@ impl Cobs {
             Cobs { offset: self.offset + taken as u64, ..Cobs::new().with_limit(self.limit_bytes) };
     }
 
-    /// Checks as much of the block of length `code` as has come; whether that is all of it.
-    fn check_block(&mut self, code: usize, input: &[u8]) -> Result<bool, CobsError> {
-        let payload_bytes = self.payload_bytes + usize::from(self.owes_zero) + (code - 1);
-        if payload_bytes > self.limit_bytes {
-            return Err(CobsError::TooLong {
-                offset: self.offset + self.start as u64,
-                limit_bytes: self.limit_bytes,
-                frame_start: Excerpt::of(&input[self.start..=self.block_start]),
-            });
-        }
-        let block_end = self.block_start + code;
-        let from = self.scanned.max(self.block_start + 1);
-        let to = block_end.min(input.len());
-        if let Some(index) = memchr::memchr(0, &input[from..to]) {
-            let zero = from + index;
-            return Err(CobsError::CutOff {
-                offset: self.offset + zero as u64,
-                frame_start: Excerpt::of(&input[self.start..=zero]),
-            });
-        }
-        self.scanned = to;
-        let is_whole = to == block_end;
-        if is_whole {
+    /// Walks over the blocks in front of `end`, the first zero or the end of the input; whether
+    /// `end` is where a block would start.
+    #[inline]
+    fn walk(&mut self, end: usize, input: &[u8]) -> Result<bool, CobsError> {
+        while self.block_start < end {
+            let code = usize::from(input[self.block_start]);
+            let payload_bytes = self.payload_bytes + usize::from(self.owes_zero) + (code - 1);
+            if payload_bytes > self.limit_bytes {
+                return Err(self.too_long(input));
+            }
+            let block_end = self.block_start + code;
+            if block_end > end {
+                return Ok(false);
+            }
             self.block_start = block_end;
             self.payload_bytes = payload_bytes;
             self.owes_zero = code < CODE_MAX;
         }
-        Ok(is_whole)
+        Ok(true)
+    }
+
+    #[cold]
+    fn too_long(&self, input: &[u8]) -> CobsError {
+        CobsError::TooLong {
+            offset: self.offset + self.start as u64,
+            limit_bytes: self.limit_bytes,
+            frame_start: Excerpt::of(&input[self.start..=self.block_start]),
+        }
+    }
+
+    #[cold]
+    fn cut_off(&self, zero: usize, input: &[u8]) -> CobsError {
+        CobsError::CutOff {
+            offset: self.offset + zero as u64,
+            frame_start: Excerpt::of(&input[self.start..=zero]),
+        }
     }
 }
 
@@ -118,29 +126,28 @@ impl Decoder for Cobs {
     type Error = CobsError;
 
     fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Option<(Stuffed<'a>, usize)>, CobsError> {
-        while let Some(&code) = input.get(self.block_start) {
-            if code == 0 && self.block_start > self.start {
-                let encoded = &input[self.start..self.block_start];
-                let frame = Stuffed::new(Stuffing::Cobs, encoded, self.payload_bytes);
-                let taken = self.block_start + 1;
-                self.restart(taken);
-                return Ok(Some((frame, taken)));
-            }
-            if code == 0 {
-                self.block_start += 1;
-                self.start = self.block_start;
-            } else if !self.check_block(usize::from(code), input)? {
-                break;
-            }
+        while self.scanned == self.start && input.get(self.start) == Some(&0) {
+            self.start += 1;
+            (self.block_start, self.scanned) = (self.start, self.start);
         }
-        Ok(None)
+        let zero = find(0, &input[self.scanned..]).map(|index| self.scanned + index);
+        self.scanned = zero.unwrap_or(input.len());
+        let is_between_blocks = self.walk(self.scanned, input)?;
+        let Some(zero) = zero else { return Ok(None) };
+        if !is_between_blocks {
+            return Err(self.cut_off(zero, input));
+        }
+        let frame = Stuffed::new(Stuffing::Cobs, &input[self.start..zero], self.payload_bytes);
+        let taken = zero + 1;
+        self.restart(taken);
+        Ok(Some((frame, taken)))
     }
 
     fn skip(&mut self) -> usize {
         let skipped = self.start;
         self.start = 0;
         self.block_start -= skipped;
-        self.scanned = self.scanned.saturating_sub(skipped);
+        self.scanned -= skipped;
         self.offset += skipped as u64;
         skipped
     }
@@ -173,7 +180,7 @@ impl Encoder for Cobs {
         out.reserve(payload.len() + payload.len() / RUN_MAX + 2);
         let mut rest = payload;
         loop {
-            let zero = memchr::memchr(0, &rest[..rest.len().min(RUN_MAX)]);
+            let zero = find(0, &rest[..rest.len().min(RUN_MAX)]);
             let run = zero.unwrap_or(rest.len().min(RUN_MAX));
             out.push(run as u8 + 1);
             out.extend_from_slice(&rest[..run]);

@@ -4,6 +4,7 @@ use std::{error, fmt};
 
 use memchr::memmem;
 
+use super::find::find;
 use super::{Decoder, Encoder, Excerpt};
 
 /// The codec of frames that each end with the same bytes.
@@ -100,7 +101,7 @@ impl Delimited {
     fn find(&self, input: &[u8]) -> Option<usize> {
         let news = &input[self.scanned_bytes..];
         let found = match &self.delimiter {
-            Delimiter::Byte([byte]) => memchr::memchr(*byte, news),
+            Delimiter::Byte([byte]) => find(*byte, news),
             Delimiter::Bytes(finder) => finder.find(news),
         };
         found.map(|index| self.scanned_bytes + index)
@@ -202,7 +203,7 @@ impl Encoder for Delimited {
         // Searched with the delimiter behind it: the end of a frame and the start of the
         // delimiter may together be one, too.
         let index = match &self.delimiter {
-            Delimiter::Byte([byte]) => memchr::memchr(*byte, &out[start..]),
+            Delimiter::Byte([byte]) => find(*byte, &out[start..]),
             Delimiter::Bytes(finder) => finder.find(&out[start..]),
         };
         match index {

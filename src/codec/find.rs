@@ -12,7 +12,7 @@ use memchr::arch::x86_64::sse2::memchr::{One, Two};
 pub(super) fn find(byte: u8, input: &[u8]) -> Option<usize> {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
     if let Some(one) = One::new(byte) {
-        return near(input, |piece| one.find(piece), |rest| memchr::memchr(byte, rest));
+        return near(input, |piece| one.find(piece), |rest| far(byte, rest));
     }
     memchr::memchr(byte, input)
 }
@@ -22,8 +22,7 @@ pub(super) fn find(byte: u8, input: &[u8]) -> Option<usize> {
 pub(super) fn find_either(first: u8, second: u8, input: &[u8]) -> Option<usize> {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
     if let Some(two) = Two::new(first, second) {
-        let far = |rest: &[u8]| memchr::memchr2(first, second, rest);
-        return near(input, |piece| two.find(piece), far);
+        return near(input, |piece| two.find(piece), |rest| far_either(first, second, rest));
     }
     memchr::memchr2(first, second, input)
 }
@@ -43,6 +42,45 @@ fn near(
         }
     }
     far(rest).map(|found| NEAR_BYTES + found)
+}
+
+// The two are calls, so that only what is likely is inlined.
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[inline(never)]
+fn far(byte: u8, input: &[u8]) -> Option<usize> {
+    let Some(one) = One::new(byte) else { return memchr::memchr(byte, input) };
+    let here = |piece: &[u8]| one.find(piece);
+    near(input, here, |rest| {
+        if rest.len() < NEAR_BYTES { short(rest, here) } else { memchr::memchr(byte, rest) }
+    })
+}
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[inline(never)]
+fn far_either(first: u8, second: u8, input: &[u8]) -> Option<usize> {
+    let Some(two) = Two::new(first, second) else { return memchr::memchr2(first, second, input) };
+    let here = |piece: &[u8]| two.find(piece);
+    near(input, here, |rest| {
+        if rest.len() < NEAR_BYTES {
+            short(rest, here)
+        } else {
+            memchr::memchr2(first, second, rest)
+        }
+    })
+}
+
+/// Looks `here` in each piece. The last one overlaps the one before, where nothing was found.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[inline(always)]
+fn short(input: &[u8], here: impl Fn(&[u8]) -> Option<usize>) -> Option<usize> {
+    let Some(last) = input.last_chunk::<STEP_BYTES>() else { return here(input) };
+    for (index, piece) in input.chunks_exact(STEP_BYTES).enumerate() {
+        if let Some(found) = here(piece) {
+            return Some(index * STEP_BYTES + found);
+        }
+    }
+    here(last).map(|found| input.len() - STEP_BYTES + found)
 }
 
 /// What one instruction compares.

@@ -2,6 +2,7 @@
 
 use std::{error, fmt};
 
+use super::find::find_either;
 use super::stuffed::{END, ESC, ESC_END, ESC_ESC, Stuffed, Stuffing};
 use super::{Decoder, Encoder, Excerpt};
 
@@ -62,20 +63,26 @@ impl Slip {
     }
 
     /// Counts `count` bytes of payload, the first of which is at `scanned`.
+    #[inline(always)]
     fn count(&mut self, count: usize, input: &[u8]) -> Result<(), SlipError> {
-        let room_bytes = self.limit_bytes - self.payload_bytes;
-        if count > room_bytes {
-            // No more than is there at the earliest moment at which this is known.
-            let is_escape = input[self.scanned] == ESC;
-            let exceeding = self.scanned + room_bytes + usize::from(is_escape);
-            return Err(SlipError::TooLong {
-                offset: self.offset + self.start as u64,
-                limit_bytes: self.limit_bytes,
-                frame_start: Excerpt::of(&input[self.start..=exceeding]),
-            });
+        if count > self.limit_bytes - self.payload_bytes {
+            return Err(self.too_long(input));
         }
         self.payload_bytes += count;
         Ok(())
+    }
+
+    /// No more is shown than is there at the earliest moment at which this is known.
+    #[cold]
+    fn too_long(&self, input: &[u8]) -> SlipError {
+        let room_bytes = self.limit_bytes - self.payload_bytes;
+        let is_escape = input[self.scanned] == ESC;
+        let exceeding = self.scanned + room_bytes + usize::from(is_escape);
+        SlipError::TooLong {
+            offset: self.offset + self.start as u64,
+            limit_bytes: self.limit_bytes,
+            frame_start: Excerpt::of(&input[self.start..=exceeding]),
+        }
     }
 
     #[cold]
@@ -98,32 +105,29 @@ impl Decoder for Slip {
     type Error = SlipError;
 
     fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Option<(Stuffed<'a>, usize)>, SlipError> {
-        loop {
+        while self.scanned == self.start && input.get(self.start) == Some(&END) {
+            self.start += 1;
+            self.scanned = self.start;
+        }
+        let end = loop {
             let news = &input[self.scanned..];
-            let plain_bytes = memchr::memchr2(END, ESC, news).unwrap_or(news.len());
+            let plain_bytes = find_either(END, ESC, news).unwrap_or(news.len());
             self.count(plain_bytes, input)?;
             self.scanned += plain_bytes;
-            match &input[self.scanned..] {
+            match &news[plain_bytes..] {
                 [] | [ESC] => return Ok(None),
                 [ESC, ESC_END | ESC_ESC, ..] => {
                     self.count(1, input)?;
                     self.scanned += 2;
                 }
                 [ESC, ..] => return Err(self.bad_escape(input)),
-                [_end, ..] if self.scanned == self.start => {
-                    self.scanned += 1;
-                    self.start = self.scanned;
-                }
-                [_end, ..] => {
-                    let encoded = &input[self.start..self.scanned];
-                    let frame = Stuffed::new(Stuffing::Slip, encoded, self.payload_bytes);
-                    let taken = self.scanned + 1;
-                    self.offset += taken as u64;
-                    (self.start, self.scanned, self.payload_bytes) = (0, 0, 0);
-                    return Ok(Some((frame, taken)));
-                }
+                [_end, ..] => break self.scanned,
             }
-        }
+        };
+        let frame = Stuffed::new(Stuffing::Slip, &input[self.start..end], self.payload_bytes);
+        self.offset += end as u64 + 1;
+        (self.start, self.scanned, self.payload_bytes) = (0, 0, 0);
+        Ok(Some((frame, end + 1)))
     }
 
     fn skip(&mut self) -> usize {
@@ -167,7 +171,7 @@ impl Encoder for Slip {
         out.reserve(packet.len() + 2);
         out.push(END);
         let mut rest = packet;
-        while let Some(index) = memchr::memchr2(END, ESC, rest) {
+        while let Some(index) = find_either(END, ESC, rest) {
             out.extend_from_slice(&rest[..index]);
             out.extend([ESC, if rest[index] == END { ESC_END } else { ESC_ESC }]);
             rest = &rest[index + 1..];

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::Excerpt;
+use super::find::find;
 
 /// A frame of [`Cobs`](super::Cobs) or [`Slip`](super::Slip) as it stands in the input.
 ///
@@ -71,7 +72,8 @@ impl<'a> Stuffed<'a> {
     /// What the payload consists of; none of it is empty.
     #[inline]
     pub fn pieces(&self) -> Pieces<'a> {
-        Pieces { rest: self.encoded, owes_zero: false, stuffing: self.stuffing }
+        let (rest, left_bytes) = (self.encoded, self.payload_bytes);
+        Pieces { rest, left_bytes, owes_zero: false, stuffing: self.stuffing }
     }
 
     /// The payload where it stands in the input in one piece, as most short ones do.
@@ -111,6 +113,8 @@ impl fmt::Debug for Stuffed<'_> {
 pub struct Pieces<'a> {
     /// Starts with a block (COBS), or not within an escape (SLIP).
     rest: &'a [u8],
+    /// SLIP: how much of the payload is in `rest`. If that is all of it, there is no escape.
+    left_bytes: usize,
     /// COBS: the block before `rest` ends with a zero if another follows.
     owes_zero: bool,
     stuffing: Stuffing,
@@ -135,20 +139,18 @@ impl<'a> Pieces<'a> {
     }
 
     /// RFC 1055: "ESC" and "ESC_END" stand for "END", "ESC" and "ESC_ESC" for "ESC".
+    #[inline(always)]
     fn next_of_slip(&mut self) -> Option<&'a [u8]> {
-        match self.rest {
-            [] => None,
-            [ESC, escaped, rest @ ..] => {
-                self.rest = rest;
-                Some(if *escaped == ESC_END { &[END] } else { &[ESC] })
-            }
-            _ => {
-                let end = memchr::memchr(ESC, self.rest).unwrap_or(self.rest.len());
-                let (piece, rest) = self.rest.split_at(end);
-                self.rest = rest;
-                Some(piece)
-            }
-        }
+        let (piece, rest): (&[u8], _) = match self.rest {
+            [] => return None,
+            [ESC, ESC_END, rest @ ..] => (&[END], rest),
+            [ESC, _esc, rest @ ..] => (&[ESC], rest),
+            last if last.len() == self.left_bytes => (last, &[]),
+            plain => plain.split_at(find(ESC, plain).unwrap_or(plain.len())),
+        };
+        self.rest = rest;
+        self.left_bytes -= piece.len();
+        Some(piece)
     }
 }
 
