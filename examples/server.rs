@@ -30,7 +30,7 @@ use std::time::Duration;
 use log_thread::LogThread;
 use options::{Command, Kind, Options};
 use succession::{Estate, Inheritance};
-use tidemill::protocols::{DatagramEcho, Echo, LineEcho};
+use tidemill::protocols::{DatagramEcho, Echo, LengthEcho, LineEcho};
 use tidemill::server::{Bound, Builder, Running};
 use tidemill::sys::{DatagramOptions, Inherited, ListenOptions};
 use tidemill::{Counters, NetAddr, Report, Server};
@@ -141,6 +141,9 @@ fn builder(options: &Options, inherited: Vec<(Kind, Inherited)>) -> Builder {
             Kind::Line => {
                 server.listen_with(address, streams.clone(), |_: &NetAddr| LineEcho::framed())
             }
+            Kind::Length => {
+                server.listen_with(address, streams.clone(), |_: &NetAddr| LengthEcho::framed())
+            }
             Kind::Udp => server.datagram_with(address, datagrams.clone(), DatagramEcho),
         };
     }
@@ -148,6 +151,7 @@ fn builder(options: &Options, inherited: Vec<(Kind, Inherited)>) -> Builder {
         server = match kind {
             Kind::Echo => server.listen_on(socket, |_: &NetAddr| Echo),
             Kind::Line => server.listen_on(socket, |_: &NetAddr| LineEcho::framed()),
+            Kind::Length => server.listen_on(socket, |_: &NetAddr| LengthEcho::framed()),
             Kind::Udp => server.datagram_on(socket, DatagramEcho),
         };
     }

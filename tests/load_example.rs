@@ -35,7 +35,13 @@ const SHORT: [&str; 4] = ["--time", "0.2", "--warm-up", "0.05"];
 
 #[test]
 fn a_pattern_is_one_stream_however_it_is_cut() {
-    for (mode, size) in [(Mode::Echo, 1), (Mode::Echo, 64), (Mode::Line, 7), (Mode::Echo, 70_001)] {
+    for (mode, size) in [
+        (Mode::Echo, 1),
+        (Mode::Echo, 64),
+        (Mode::Line, 7),
+        (Mode::Length, 7),
+        (Mode::Echo, 70_001),
+    ] {
         let pattern = Pattern::new(mode, size);
         let byte = |at: u64| pattern.piece(at, 1)[0];
         for from in [0, 1, 63, 64, 16_383, 70_000, 999_999] {
@@ -49,6 +55,10 @@ fn a_pattern_is_one_stream_however_it_is_cut() {
             let text = pattern.piece(0, 700);
             let ends = text.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
             assert!(ends.map(|(at, _)| at + 1).eq((1..=100).map(|line| line * size)));
+        }
+        if mode == Mode::Length {
+            let mut frames = pattern.piece(0, 700).chunks(size);
+            assert!(frames.all(|frame| frame.starts_with(b"\0\0\0\x03")));
         }
     }
 }
@@ -107,7 +117,10 @@ fn a_tally_counts_what_belongs_to_the_measured_part() {
 
 #[test]
 fn rounds_are_as_many_messages_as_they_say() {
-    let process = Process::serve(&mut server(&["--echo", ANY, "--line", ANY, "--udp", ANY]), 3);
+    let process = Process::serve(
+        &mut server(&["--echo", ANY, "--line", ANY, "--udp", ANY, "--length", ANY]),
+        4,
+    );
     let at = |index: usize| process.inet(index).to_string();
     let pid = process.id().to_string();
     for (mode, address, size) in [
@@ -115,6 +128,8 @@ fn rounds_are_as_many_messages_as_they_say() {
         ("echo", at(0), "100000"),
         ("line", at(1), "64"),
         ("udp", at(2), "8"),
+        ("length", at(3), "4"),
+        ("length", at(3), "64"),
     ] {
         let rounds = ["--connections", "3", "--depth", "2", "--rounds", "5", "--json"];
         let got = json(&[&[mode, &address, "--size", size, "--pid", &pid], &rounds[..]].concat());
@@ -270,6 +285,7 @@ fn a_wrong_option_is_named_in_one_line() {
         (&["echo", ANY, "--size", "0"], "--size"),
         (&["echo", ANY, "--size", "x"], "--size"),
         (&["udp", ANY, "--size", "7"], "--size"),
+        (&["length", ANY, "--size", "3"], "--size"),
         (&["udp", ANY, "--size", "65508"], "--size"),
         (&["echo", ANY, "--rate", "nan"], "--rate"),
         (&["echo", ANY, "--rate", "0"], "--rate"),

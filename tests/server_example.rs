@@ -26,12 +26,14 @@ fn each_listener_says_where_it_is_in_the_order_of_the_options() {
     let datagrams = dir.unix("datagrams");
     let mut arguments =
         vec!["--line", ANY, "--echo", ANY, "--udp", ANY, "--echo", &path, "--udp", &datagrams];
+    arguments.extend(["--length", ANY]);
     let mut expected = vec![
         ("line tcp", "127.0.0.1:".to_owned()),
         ("echo tcp", "127.0.0.1:".to_owned()),
         ("udp udp", "127.0.0.1:".to_owned()),
         ("echo unix", dir.path("socket").display().to_string()),
         ("udp unix", dir.path("datagrams").display().to_string()),
+        ("length tcp", "127.0.0.1:".to_owned()),
     ];
     let name = abstract_name();
     let abstract_address = format!("unix:@{name}");
@@ -54,7 +56,9 @@ fn each_listener_says_where_it_is_in_the_order_of_the_options() {
     assert_eq!(again(|| udp.recv(&mut [0; 100])).unwrap(), 8);
     let mut unix = UnixStream::connect(dir.path("socket")).unwrap();
     exchange(&mut unix, b"by path");
-    drop((lines, echo, unix));
+    let mut frames = process.connect(5);
+    exchange(&mut frames, b"\0\0\0\x05frame");
+    drop((lines, echo, unix, frames));
     let outcome = process.stop();
     assert_eq!(outcome.stdout.len(), 1, "{outcome:?}");
     assert_eq!(outcome.stderr, [""; 0]);
@@ -85,6 +89,7 @@ fn help_and_version_are_printed_and_that_is_all() {
     for option in [
         "--echo",
         "--line",
+        "--length",
         "--udp",
         "--inherit",
         "--patience",

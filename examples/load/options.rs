@@ -12,6 +12,7 @@ Usage: load MODE ADDR... [OPTION]...
 MODE is what each connection does with a server that sends back what it is sent:
   echo      sends bytes, and checks that they come back
   line      the same with lines of text
+  length    the same with frames behind a length of four bytes
   connect   connects, sends one message, reads it back, closes; again and again
   idle      does this once, and stays: what do connections cost that do nothing?
   udp       sends datagrams, each with a number, and checks those that come back
@@ -39,6 +40,7 @@ With several ADDRs, connections take them in turn.
 pub(crate) enum Mode {
     Echo,
     Line,
+    Length,
     Connect,
     Idle,
     Udp,
@@ -109,7 +111,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error
             other => return Err(other.unexpected()),
         }
     }
-    let mode = mode.ok_or("no mode: echo, line, connect, idle or udp")?;
+    let mode = mode.ok_or("no mode: echo, line, length, connect, idle or udp")?;
     if addresses.is_empty() {
         return Err("no address of a server".into());
     }
@@ -135,6 +137,9 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error
     let size = size.unwrap_or(if opens { 1 } else { 64 });
     if mode == Mode::Udp && !(NUMBER_BYTES..=DATAGRAM_BYTES_MOST).contains(&size) {
         return Err(format!("--size: {NUMBER_BYTES} to {DATAGRAM_BYTES_MOST} for udp").into());
+    }
+    if mode == Mode::Length && size < LENGTH_BYTES {
+        return Err(format!("--size: at least {LENGTH_BYTES} for length").into());
     }
     if threads > connections {
         return Err("--threads: more than --connections".into());
@@ -209,9 +214,9 @@ impl FromStr for Mode {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Mode, String> {
-        let all = [Mode::Echo, Mode::Line, Mode::Connect, Mode::Idle, Mode::Udp];
+        let all = [Mode::Echo, Mode::Line, Mode::Length, Mode::Connect, Mode::Idle, Mode::Udp];
         let found = all.into_iter().find(|mode| mode.to_string() == text);
-        found.ok_or_else(|| format!("{text}: not echo, line, connect, idle or udp"))
+        found.ok_or_else(|| format!("{text}: not echo, line, length, connect, idle or udp"))
     }
 }
 
@@ -220,6 +225,7 @@ impl fmt::Display for Mode {
         f.write_str(match self {
             Mode::Echo => "echo",
             Mode::Line => "line",
+            Mode::Length => "length",
             Mode::Connect => "connect",
             Mode::Idle => "idle",
             Mode::Udp => "udp",
@@ -233,12 +239,15 @@ impl Mode {
         match self {
             Mode::Echo => "messages",
             Mode::Line => "lines",
+            Mode::Length => "frames",
             Mode::Connect | Mode::Idle => "connections",
             Mode::Udp => "datagrams",
         }
     }
 }
 
+/// A frame begins with its length, less these.
+pub(crate) const LENGTH_BYTES: usize = 4;
 /// A datagram begins with its number.
 pub(crate) const NUMBER_BYTES: usize = 8;
 /// What fits in one of IPv4: 65,535 less the headers of IP and UDP.

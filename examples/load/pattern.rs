@@ -4,7 +4,7 @@ use std::io;
 
 use tidemill::Rng;
 
-use crate::options::Mode;
+use crate::options::{LENGTH_BYTES, Mode};
 
 /// An endless stream of messages, all of one size: which byte stands at which place. It repeats
 /// itself, but not soon, and messages near each other differ: an answer that is lost, doubled,
@@ -24,6 +24,12 @@ impl Pattern {
         if mode == Mode::Line {
             for (at, byte) in bytes.iter_mut().enumerate() {
                 *byte = if (at + 1) % size == 0 { b'\n' } else { b'a' + *byte % 26 };
+            }
+        }
+        if mode == Mode::Length {
+            for frame in bytes.chunks_exact_mut(size) {
+                let payload_bytes = (size - LENGTH_BYTES) as u32;
+                frame[..LENGTH_BYTES].copy_from_slice(&payload_bytes.to_be_bytes());
             }
         }
         bytes.extend_from_within(..PIECE_BYTES.min(period));

@@ -1,4 +1,4 @@
-//! `echo` and `line`: messages on connections that stay.
+//! `echo`, `line` and `length`: messages on connections that stay.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};

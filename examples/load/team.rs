@@ -132,7 +132,7 @@ fn work(
         Datagrams(Datagrams),
     }
     let mut work = match options.mode {
-        Mode::Echo | Mode::Line => Work::Streams(Streams::new(options, share)?),
+        Mode::Echo | Mode::Line | Mode::Length => Work::Streams(Streams::new(options, share)?),
         Mode::Connect | Mode::Idle => Work::Openings(Openings::new(options, share)?),
         Mode::Udp => Work::Datagrams(Datagrams::new(options, share)?),
     };

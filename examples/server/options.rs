@@ -8,15 +8,16 @@ use tidemill::{Access, Address, Limits, Placement, Prefix};
 const USAGE: &str = "\
 Usage: server [OPTION]...
 
-Serves echo, lines and datagrams. Where any of the first four options is given, only what they
+Serves echo, lines and datagrams. Where any of the first five options is given, only what they
 say is served; otherwise TCP echo on 127.0.0.1:7000, lines on 127.0.0.1:7001, and UDP echo on
 127.0.0.1:7002.
 
   --echo ADDR             streams: what comes is sent back
   --line ADDR             streams: each line is answered with itself
+  --length ADDR           streams: the same with frames behind a length of four bytes
   --udp ADDR              datagrams: each is sent back
   --inherit               sockets that a service manager passes on (sd_listen_fds(3)), by name:
-                          FileDescriptorName= is echo, line, udp or metrics
+                          FileDescriptorName= is echo, line, length, udp or metrics
   --threads N             reactors, each in a thread (default 1)
   --placement WAY         of connections on reactors: round-robin (default), least-loaded,
                           or reuse-port
@@ -47,6 +48,7 @@ passes its sockets on, so that nobody is refused; once that serves, this one end
 pub(crate) enum Kind {
     Echo,
     Line,
+    Length,
     Udp,
 }
 
@@ -55,6 +57,7 @@ impl Kind {
         match self {
             Kind::Echo => "echo",
             Kind::Line => "line",
+            Kind::Length => "length",
             Kind::Udp => "udp",
         }
     }
@@ -117,6 +120,9 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error
         match option {
             Long("echo") => options.listings.push((Kind::Echo, value(&mut parser, "--echo")?)),
             Long("line") => options.listings.push((Kind::Line, value(&mut parser, "--line")?)),
+            Long("length") => {
+                options.listings.push((Kind::Length, value(&mut parser, "--length")?))
+            }
             Long("udp") => options.listings.push((Kind::Udp, value(&mut parser, "--udp")?)),
             Long("inherit") => options.inherits = true,
             Long("patience") => {

@@ -47,6 +47,7 @@ impl Inheritance {
             match (it.name(), it.kind()) {
                 ("echo", InheritedKind::Listener) => all.sockets.push((Kind::Echo, it)),
                 ("line", InheritedKind::Listener) => all.sockets.push((Kind::Line, it)),
+                ("length", InheritedKind::Listener) => all.sockets.push((Kind::Length, it)),
                 ("udp", InheritedKind::Datagram) => all.sockets.push((Kind::Udp, it)),
                 ("metrics", InheritedKind::Listener) => all.metrics.push(it),
                 (READY, InheritedKind::Datagram) => {
@@ -54,7 +55,7 @@ impl Inheritance {
                 }
                 (name, kind) => {
                     let name = name.escape_debug();
-                    let known = "echo, line, udp or metrics";
+                    let known = "echo, line, length, udp or metrics";
                     return Err(format!("--inherit: “{name}” is no name for a {kind:?}: {known}"));
                 }
             }

@@ -2,8 +2,10 @@
 
 mod datagram;
 mod echo;
+mod length;
 mod line;
 
 pub use datagram::DatagramEcho;
 pub use echo::Echo;
+pub use length::LengthEcho;
 pub use line::LineEcho;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::codec::{Next, Part, Text, TextError, decimal};
 use crate::handler::{FrameHandler, Framed};
-use crate::protocols::{DatagramEcho, LineEcho};
+use crate::protocols::{DatagramEcho, LengthEcho, LineEcho};
 
 #[test]
 fn line_echo_answers_line_by_line_and_ends_one_who_sends_too_long_a_line() {
@@ -27,6 +27,22 @@ fn line_echo_answers_line_by_line_and_ends_one_who_sends_too_long_a_line() {
     assert!(ended_well(&rude));
     rude.finish();
     rig.assert_empty();
+}
+
+#[test]
+fn length_echo_answers_frame_by_frame_and_ends_one_who_announces_too_much() {
+    let mut rig = Rig::new();
+    rig.reactor.listen(&at(), |_: &NetAddr| LengthEcho::framed()).unwrap();
+    let peer = rig.connect();
+    for piece in [&b"\0\0\0\0\0\0\0"[..], b"\x03on", b"e\0"] {
+        rig.send(&peer, piece);
+    }
+    assert_eq!(peer.receive(), b"\0\0\0\0\0\0\0\x03one", "the start of a third waits");
+
+    let rude = rig.connect();
+    rig.send(&rude, b"\0\0\0\x01!\0\x10\0\x01");
+    assert_eq!(rude.receive(), b"\0\0\0\x01!");
+    assert!(ended_well(&rude));
 }
 
 #[test]
