@@ -130,10 +130,12 @@ impl Decoder for Cobs {
             self.start += 1;
             (self.block_start, self.scanned) = (self.start, self.start);
         }
-        let zero = find(0, &input[self.scanned..]).map(|index| self.scanned + index);
-        self.scanned = zero.unwrap_or(input.len());
-        let is_between_blocks = self.walk(self.scanned, input)?;
-        let Some(zero) = zero else { return Ok(None) };
+        let zero = self.scanned + find(0, &input[self.scanned..]);
+        self.scanned = zero;
+        let is_between_blocks = self.walk(zero, input)?;
+        if zero == input.len() {
+            return Ok(None);
+        }
         if !is_between_blocks {
             return Err(self.cut_off(zero, input));
         }
@@ -180,13 +182,13 @@ impl Encoder for Cobs {
         out.reserve(payload.len() + payload.len() / RUN_MAX + 2);
         let mut rest = payload;
         loop {
-            let zero = find(0, &rest[..rest.len().min(RUN_MAX)]);
-            let run = zero.unwrap_or(rest.len().min(RUN_MAX));
+            let run = find(0, &rest[..rest.len().min(RUN_MAX)]);
+            let has_zero = run < RUN_MAX && run < rest.len();
             out.push(run as u8 + 1);
             out.extend_from_slice(&rest[..run]);
-            rest = &rest[run + usize::from(zero.is_some())..];
+            rest = &rest[run + usize::from(has_zero)..];
             // Behind a zero there is another block, even an empty one: that is what says so.
-            if rest.is_empty() && zero.is_none() {
+            if rest.is_empty() && !has_zero {
                 out.push(0);
                 return Ok(());
             }

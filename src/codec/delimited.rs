@@ -100,11 +100,11 @@ impl Delimited {
     #[inline]
     fn find(&self, input: &[u8]) -> Option<usize> {
         let news = &input[self.scanned_bytes..];
-        let found = match &self.delimiter {
+        let index = match &self.delimiter {
             Delimiter::Byte([byte]) => find(*byte, news),
-            Delimiter::Bytes(finder) => finder.find(news),
+            Delimiter::Bytes(finder) => finder.find(news).unwrap_or(news.len()),
         };
-        found.map(|index| self.scanned_bytes + index)
+        (index < news.len()).then_some(self.scanned_bytes + index)
     }
 
     /// There is no delimiter in `frame`, but one may have begun.
@@ -203,16 +203,14 @@ impl Encoder for Delimited {
         // Searched with the delimiter behind it: the end of a frame and the start of the
         // delimiter may together be one, too.
         let index = match &self.delimiter {
-            Delimiter::Byte([byte]) => find(*byte, &out[start..]),
-            Delimiter::Bytes(finder) => finder.find(&out[start..]),
+            Delimiter::Byte([byte]) => find(*byte, frame),
+            Delimiter::Bytes(finder) => finder.find(&out[start..]).unwrap_or(frame.len()),
         };
-        match index {
-            Some(index) if index < frame.len() => {
-                out.truncate(start);
-                Err(DelimitedEncodeError::HoldsDelimiter { index })
-            }
-            _ => Ok(()),
+        if index < frame.len() {
+            out.truncate(start);
+            return Err(DelimitedEncodeError::HoldsDelimiter { index });
         }
+        Ok(())
     }
 }
 

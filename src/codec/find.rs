@@ -7,24 +7,24 @@
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 use memchr::arch::x86_64::sse2::memchr::{One, Two};
 
-/// The first `byte`.
+/// Where the first `byte` is; the length of the input, where there is none.
 #[inline(always)]
-pub(super) fn find(byte: u8, input: &[u8]) -> Option<usize> {
+pub(super) fn find(byte: u8, input: &[u8]) -> usize {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
     if let Some(one) = One::new(byte) {
         return near(input, |piece| one.find(piece), |rest| far(byte, rest));
     }
-    memchr::memchr(byte, input)
+    memchr::memchr(byte, input).unwrap_or(input.len())
 }
 
-/// The first of either.
+/// Where the first of either is; the length of the input, where there is none.
 #[inline(always)]
-pub(super) fn find_either(first: u8, second: u8, input: &[u8]) -> Option<usize> {
+pub(super) fn find_either(first: u8, second: u8, input: &[u8]) -> usize {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
     if let Some(two) = Two::new(first, second) {
         return near(input, |piece| two.find(piece), |rest| far_either(first, second, rest));
     }
-    memchr::memchr2(first, second, input)
+    memchr::memchr2(first, second, input).unwrap_or(input.len())
 }
 
 /// Looks `here` in the first few pieces, and in the rest by `far`.
@@ -33,54 +33,62 @@ pub(super) fn find_either(first: u8, second: u8, input: &[u8]) -> Option<usize> 
 fn near(
     input: &[u8],
     here: impl Fn(&[u8]) -> Option<usize>,
-    far: impl Fn(&[u8]) -> Option<usize>,
-) -> Option<usize> {
+    far: impl Fn(&[u8]) -> usize,
+) -> usize {
     let Some((near, rest)) = input.split_first_chunk::<NEAR_BYTES>() else { return far(input) };
     for (index, piece) in near.chunks_exact(STEP_BYTES).enumerate() {
         if let Some(found) = here(piece) {
-            return Some(index * STEP_BYTES + found);
+            return index * STEP_BYTES + found;
         }
     }
-    far(rest).map(|found| NEAR_BYTES + found)
+    NEAR_BYTES + far(rest)
 }
 
-// The two are calls, so that only what is likely is inlined.
+// The two are calls, so that only what is likely is inlined. They look near by once more.
 
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline(never)]
-fn far(byte: u8, input: &[u8]) -> Option<usize> {
-    let Some(one) = One::new(byte) else { return memchr::memchr(byte, input) };
+fn far(byte: u8, input: &[u8]) -> usize {
+    let by_memchr = |rest: &[u8]| memchr::memchr(byte, rest).unwrap_or(rest.len());
+    let Some(one) = One::new(byte) else { return by_memchr(input) };
     let here = |piece: &[u8]| one.find(piece);
-    near(input, here, |rest| {
-        if rest.len() < NEAR_BYTES { short(rest, here) } else { memchr::memchr(byte, rest) }
-    })
+    near(
+        input,
+        here,
+        |rest| {
+            if rest.len() < NEAR_BYTES { short(rest, here) } else { by_memchr(rest) }
+        },
+    )
 }
 
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline(never)]
-fn far_either(first: u8, second: u8, input: &[u8]) -> Option<usize> {
-    let Some(two) = Two::new(first, second) else { return memchr::memchr2(first, second, input) };
+fn far_either(first: u8, second: u8, input: &[u8]) -> usize {
+    let by_memchr = |rest: &[u8]| memchr::memchr2(first, second, rest).unwrap_or(rest.len());
+    let Some(two) = Two::new(first, second) else { return by_memchr(input) };
     let here = |piece: &[u8]| two.find(piece);
-    near(input, here, |rest| {
-        if rest.len() < NEAR_BYTES {
-            short(rest, here)
-        } else {
-            memchr::memchr2(first, second, rest)
-        }
-    })
+    near(
+        input,
+        here,
+        |rest| {
+            if rest.len() < NEAR_BYTES { short(rest, here) } else { by_memchr(rest) }
+        },
+    )
 }
 
 /// Looks `here` in each piece. The last one overlaps the one before, where nothing was found.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline(always)]
-fn short(input: &[u8], here: impl Fn(&[u8]) -> Option<usize>) -> Option<usize> {
-    let Some(last) = input.last_chunk::<STEP_BYTES>() else { return here(input) };
+fn short(input: &[u8], here: impl Fn(&[u8]) -> Option<usize>) -> usize {
+    let Some(last) = input.last_chunk::<STEP_BYTES>() else {
+        return here(input).unwrap_or(input.len());
+    };
     for (index, piece) in input.chunks_exact(STEP_BYTES).enumerate() {
         if let Some(found) = here(piece) {
-            return Some(index * STEP_BYTES + found);
+            return index * STEP_BYTES + found;
         }
     }
-    here(last).map(|found| input.len() - STEP_BYTES + found)
+    here(last).map_or(input.len(), |found| input.len() - STEP_BYTES + found)
 }
 
 /// What one instruction compares.
@@ -105,7 +113,9 @@ mod tests {
                     if let Some(byte) = input.get_mut(other) {
                         *byte = b'y';
                     }
-                    let naive = |wanted: &[u8]| input.iter().position(|it| wanted.contains(it));
+                    let naive = |wanted: &[u8]| {
+                        input.iter().position(|it| wanted.contains(it)).unwrap_or(len)
+                    };
                     assert_eq!(find(b'x', &input), naive(b"x"), "{at} of {len}");
                     assert_eq!(find_either(b'x', b'y', &input), naive(b"xy"), "{at} of {len}");
                 }

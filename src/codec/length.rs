@@ -85,7 +85,7 @@ pub struct LengthPrefixed {
     offset: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Shape {
     /// What stands in front of the body: the header and the length.
     prefix_bytes: usize,
@@ -94,6 +94,8 @@ struct Shape {
     /// and is within the limit, and not less is there than is stripped.
     least_length: u64,
     most_length: u64,
+    /// What the frame takes is `length + reach`, which wraps where the adjustment is negative.
+    reach: u64,
 }
 
 impl LengthPrefixed {
@@ -102,7 +104,7 @@ impl LengthPrefixed {
 
     /// A codec for lengths of this form, at the start of a stream.
     pub fn new(width: Width, order: ByteOrder) -> LengthPrefixed {
-        let shape = Shape { prefix_bytes: 0, stripped_bytes: 0, least_length: 0, most_length: 0 };
+        let shape = Shape::default();
         LengthPrefixed {
             width,
             order,
@@ -117,7 +119,8 @@ impl LengthPrefixed {
         .shaped()
     }
 
-    /// Allows payloads of up to `limit_bytes`: what follows the length, itself not counted.
+    /// Allows payloads of up to `limit_bytes`: what follows the length, itself not counted. A frame
+    /// that no slice can hold is refused even so.
     pub fn with_limit(self, limit_bytes: usize) -> LengthPrefixed {
         LengthPrefixed { limit_bytes, ..self }.shaped()
     }
@@ -148,18 +151,21 @@ impl LengthPrefixed {
         let stripped_bytes = self.stripped_bytes.unwrap_or(prefix_bytes);
         let least_body = stripped_bytes.saturating_sub(prefix_bytes) as i128;
         let least_length = clamp(least_body - i128::from(self.adjustment));
-        let most_length = self.limit_bytes as i128 - i128::from(self.adjustment);
+        let room_bytes = FRAME_MAX.saturating_sub(prefix_bytes);
+        let most_body = self.limit_bytes.min(room_bytes) as i128;
+        let most_length = most_body - i128::from(self.adjustment);
         // If already a length of zero is too much, then none must pass.
         let least_length = if most_length < 0 { least_length.max(1) } else { least_length };
         let most_length = clamp(most_length);
-        let shape = Shape { prefix_bytes, stripped_bytes, least_length, most_length };
+        let reach = (prefix_bytes as u64).wrapping_add_signed(self.adjustment);
+        let shape = Shape { prefix_bytes, stripped_bytes, least_length, most_length, reach };
         LengthPrefixed { shape, ..self }
     }
 
     /// The length of the frame at the start of `input`, if all its bytes are there.
     #[inline]
     fn announced(&self, input: &[u8]) -> Option<u64> {
-        field::read(self.width, self.order, input.get(self.length_index..)?)
+        field::read(self.width, self.order, self.length_index, input)
     }
 
     #[cold]
@@ -187,18 +193,15 @@ impl Decoder for LengthPrefixed {
             self.needed_bytes = shape.prefix_bytes - input.len();
             return Ok(None);
         };
-        if announced_bytes < shape.least_length || announced_bytes > shape.most_length {
+        if !(shape.least_length..=shape.most_length).contains(&announced_bytes) {
             return Err(self.refusal(announced_bytes));
         }
-        // At most `limit_bytes`, so it fits; and no sum of it is made before it is known to be
-        // there, so none can overflow.
-        let body_bytes = announced_bytes.wrapping_add_signed(self.adjustment) as usize;
-        let behind_bytes = input.len() - shape.prefix_bytes;
-        if behind_bytes < body_bytes {
-            self.needed_bytes = body_bytes - behind_bytes;
+        // At most `FRAME_MAX`.
+        let taken = announced_bytes.wrapping_add(shape.reach) as usize;
+        if taken > input.len() {
+            self.needed_bytes = taken - input.len();
             return Ok(None);
         }
-        let taken = shape.prefix_bytes + body_bytes;
         self.offset += taken as u64;
         Ok(Some((&input[shape.stripped_bytes..taken], taken)))
     }
@@ -256,6 +259,9 @@ impl Encoder for LengthPrefixed {
         Ok(())
     }
 }
+
+/// No slice is longer. What cannot come is refused, whatever the limit; so no sum overflows.
+const FRAME_MAX: usize = isize::MAX as usize;
 
 fn clamp(length: i128) -> u64 {
     length.clamp(0, i128::from(u64::MAX)) as u64

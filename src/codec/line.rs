@@ -52,6 +52,36 @@ impl Ending {
         }
     }
 
+    /// Where it may be: at the first LF, or in `CrLf` the first CR or LF; behind all where there is
+    /// none.
+    #[inline(always)]
+    fn find(self, input: &[u8]) -> usize {
+        match self {
+            Ending::Any | Ending::Lf => find(b'\n', input),
+            Ending::CrLf => find_either(b'\r', b'\n', input),
+        }
+    }
+
+    /// Whether it is what `find` found, and all of it has come.
+    #[inline(always)]
+    fn is_at(self, index: usize, input: &[u8]) -> bool {
+        self != Ending::CrLf || input[index..].starts_with(b"\r\n")
+    }
+
+    /// The line that has its ending at `index`.
+    #[inline(always)]
+    fn line_to(self, index: usize, input: &[u8]) -> Line<'_> {
+        let (text_bytes, whole_bytes) = match self {
+            Ending::Lf => (index, index + 1),
+            Ending::Any => {
+                let has_cr = index > 0 && input.get(index - 1) == Some(&b'\r');
+                (index - usize::from(has_cr), index + 1)
+            }
+            Ending::CrLf => (index, index + 2),
+        };
+        Line { whole: &input[..whole_bytes], text_bytes }
+    }
+
     fn max_bytes(self) -> usize {
         match self {
             Ending::Lf => 1,
@@ -146,52 +176,44 @@ impl Lines {
         self.limit_bytes
     }
 
-    /// Where an ending may be: the first LF, in `CrLf` the first CR or LF.
+    // Short lines that have come in full and follow one another are usual. Their way is inlined
+    // always: left to itself the compiler makes it a call, with the result going through memory.
     #[inline(always)]
-    fn find(&self, input: &[u8]) -> Option<usize> {
-        match self.ending {
-            Ending::Any | Ending::Lf => find(b'\n', input),
-            Ending::CrLf => find_either(b'\r', b'\n', input),
-        }
-    }
-
-    /// Whether what `find` found is an ending, and all of it.
-    #[inline(always)]
-    fn is_ending(&self, input: &[u8], index: usize) -> bool {
-        self.ending != Ending::CrLf || input[index..].starts_with(b"\r\n")
-    }
-
-    /// The line that has its ending at `index`.
-    #[inline(always)]
-    fn line_to<'a>(&self, input: &'a [u8], index: usize) -> Line<'a> {
-        let (text_bytes, whole_bytes) = match self.ending {
-            Ending::Lf => (index, index + 1),
-            Ending::Any => {
-                let has_cr = index > 0 && input.get(index - 1) == Some(&b'\r');
-                (index - usize::from(has_cr), index + 1)
-            }
-            Ending::CrLf => (index, index + 2),
+    fn decode_as<'a, const IS_STRICT: bool>(
+        &mut self,
+        input: &'a [u8],
+    ) -> Result<Option<(Line<'a>, usize)>, LineError> {
+        let ending = match self.ending {
+            _ if IS_STRICT => Ending::CrLf,
+            Ending::Lf => Ending::Lf,
+            Ending::Any | Ending::CrLf => Ending::Any,
         };
-        Line { whole: &input[..whole_bytes], text_bytes }
+        let mut index = if self.scanned_bytes == 0 { ending.find(input) } else { input.len() };
+        let is_usual = index < input.len() && index <= self.limit_bytes;
+        if !(is_usual && ending.is_at(index, input)) {
+            match self.unusual(input, index)? {
+                Some(at) => index = at,
+                None => return Ok(None),
+            }
+        }
+        let line = ending.line_to(index, input);
+        self.scanned_bytes = 0;
+        self.offset += line.whole.len() as u64;
+        Ok(Some((line, line.whole.len())))
     }
 
     /// Where the ending of a line is that is not the usual one: it was looked at before, or `find`
     /// found something else. No ending is an error, or a wait.
     #[inline(never)]
-    fn unusual(
-        &mut self,
-        input: &[u8],
-        mut found: Option<usize>,
-    ) -> Result<Option<usize>, LineError> {
+    fn unusual(&mut self, input: &[u8], mut index: usize) -> Result<Option<usize>, LineError> {
         if self.scanned_bytes > 0 {
-            let behind = self.find(&input[self.scanned_bytes..]);
-            found = behind.map(|index| self.scanned_bytes + index);
+            index = self.scanned_bytes + self.ending.find(&input[self.scanned_bytes..]);
         }
-        let Some(index) = found else {
-            return self.wait(input, input.len()).map(|()| None);
-        };
-        if self.is_ending(input, index) {
-            let is_short = self.line_to(input, index).text_bytes <= self.limit_bytes;
+        if index == input.len() {
+            return self.wait(input, index).map(|()| None);
+        }
+        if self.ending.is_at(index, input) {
+            let is_short = self.ending.line_to(index, input).text_bytes <= self.limit_bytes;
             return if is_short { Ok(Some(index)) } else { Err(self.too_long(input)) };
         }
         if &input[index..] == b"\r" {
@@ -253,22 +275,13 @@ impl Decoder for Lines {
     type Frame<'a> = Line<'a>;
     type Error = LineError;
 
-    // The usual line is short, has come in full and follows another. Its way is inlined always:
-    // left to itself the compiler makes it a call, with the result going through memory.
+    // What a line ends with is asked once, and not at each step.
     #[inline(always)]
     fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Option<(Line<'a>, usize)>, LineError> {
-        let found = if self.scanned_bytes == 0 { self.find(input) } else { None };
-        let index = match found {
-            Some(index) if index <= self.limit_bytes && self.is_ending(input, index) => index,
-            _ => match self.unusual(input, found)? {
-                Some(index) => index,
-                None => return Ok(None),
-            },
-        };
-        let line = self.line_to(input, index);
-        self.scanned_bytes = 0;
-        self.offset += line.whole.len() as u64;
-        Ok(Some((line, line.whole.len())))
+        match self.ending {
+            Ending::CrLf => self.decode_as::<true>(input),
+            Ending::Any | Ending::Lf => self.decode_as::<false>(input),
+        }
     }
 
     /// The last line, if it has no ending; `None` if there is nothing behind the last ending.
@@ -309,15 +322,11 @@ impl Encoder for Lines {
             let (text_bytes, limit_bytes) = (text.len(), self.limit_bytes);
             return Err(LineEncodeError::TooLong { text_bytes, limit_bytes });
         }
-        let stray = match self.ending {
-            Ending::Lf => find(b'\n', text),
-            Ending::CrLf => find_either(b'\r', b'\n', text),
-            // A CR at the end would be taken for a part of the ending.
-            Ending::Any => {
-                find(b'\n', text).or_else(|| text.ends_with(b"\r").then(|| text.len() - 1))
-            }
-        };
-        if let Some(index) = stray {
+        let mut index = self.ending.find(text);
+        if self.ending == Ending::Any && index == text.len() && text.ends_with(b"\r") {
+            index -= 1; // it would be taken for a part of the ending
+        }
+        if index < text.len() {
             return Err(LineEncodeError::HoldsEnding { index });
         }
         let ending = self.ending.as_bytes();

@@ -111,7 +111,7 @@ impl Decoder for Slip {
         }
         let end = loop {
             let news = &input[self.scanned..];
-            let plain_bytes = find_either(END, ESC, news).unwrap_or(news.len());
+            let plain_bytes = find_either(END, ESC, news);
             self.count(plain_bytes, input)?;
             self.scanned += plain_bytes;
             match &news[plain_bytes..] {
@@ -171,12 +171,13 @@ impl Encoder for Slip {
         out.reserve(packet.len() + 2);
         out.push(END);
         let mut rest = packet;
-        while let Some(index) = find_either(END, ESC, rest) {
-            out.extend_from_slice(&rest[..index]);
-            out.extend([ESC, if rest[index] == END { ESC_END } else { ESC_ESC }]);
-            rest = &rest[index + 1..];
+        loop {
+            let (plain, special) = rest.split_at(find_either(END, ESC, rest));
+            out.extend_from_slice(plain);
+            let Some((byte, behind)) = special.split_first() else { break };
+            out.extend([ESC, if *byte == END { ESC_END } else { ESC_ESC }]);
+            rest = behind;
         }
-        out.extend_from_slice(rest);
         out.push(END);
         Ok(())
     }

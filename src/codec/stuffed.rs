@@ -146,7 +146,7 @@ impl<'a> Pieces<'a> {
             [ESC, ESC_END, rest @ ..] => (&[END], rest),
             [ESC, _esc, rest @ ..] => (&[ESC], rest),
             last if last.len() == self.left_bytes => (last, &[]),
-            plain => plain.split_at(find(ESC, plain).unwrap_or(plain.len())),
+            plain => plain.split_at(find(ESC, plain)),
         };
         self.rest = rest;
         self.left_bytes -= piece.len();

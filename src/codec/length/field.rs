@@ -38,13 +38,13 @@ pub enum ByteOrder {
     Little,
 }
 
-/// The length at the start of `input`, if all its bytes are there.
+/// The length at this place, if all its bytes are there.
 #[inline]
-pub(super) fn read(width: Width, order: ByteOrder, input: &[u8]) -> Option<u64> {
+pub(super) fn read(width: Width, order: ByteOrder, index: usize, input: &[u8]) -> Option<u64> {
     // Mostly so much follows that eight bytes can be read at once, whatever the width.
-    let eight = match input.first_chunk() {
-        Some(eight) => *eight,
-        None => padded(input.get(..width.bytes())?),
+    let eight = match input.get(index..index.wrapping_add(8)) {
+        Some(eight) => eight.try_into().expect("eight bytes"),
+        None => padded(input.get(index..)?.get(..width.bytes())?),
     };
     let spare_bits = 64 - 8 * width.bytes();
     Some(match order {

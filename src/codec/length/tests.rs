@@ -30,6 +30,7 @@ fn model(codec: &LengthPrefixed, input: &[u8]) -> Reading<Vec<u8>, LengthError> 
     let prefix_bytes = codec.length_index + width_bytes;
     let stripped_bytes = codec.stripped_bytes.unwrap_or(prefix_bytes);
     let least_body = stripped_bytes.saturating_sub(prefix_bytes) as i128;
+    let limit_bytes = codec.limit_bytes.min(isize::MAX as usize - prefix_bytes);
     let mut frames = Vec::new();
     let mut start = 0;
     while start < input.len() {
@@ -46,13 +47,13 @@ fn model(codec: &LengthPrefixed, input: &[u8]) -> Reading<Vec<u8>, LengthError> 
         }
         let length = digits.iter().fold(0_i128, |length, &digit| length * 256 + i128::from(digit));
         let announced_bytes = length as u64;
-        if length + adjustment < least_body && length + adjustment <= codec.limit_bytes as i128 {
+        if length + adjustment < least_body && length + adjustment <= limit_bytes as i128 {
             let least_bytes = (least_body - adjustment) as u64;
             let error = LengthError::TooShort { offset, announced_bytes, least_bytes };
             return Reading { frames, end: Err(error) };
         }
-        if length + adjustment > codec.limit_bytes as i128 {
-            let most = (codec.limit_bytes as i128 - adjustment).clamp(0, usize::MAX as i128);
+        if length + adjustment > limit_bytes as i128 {
+            let most = (limit_bytes as i128 - adjustment).clamp(0, usize::MAX as i128);
             let error =
                 LengthError::TooLong { offset, announced_bytes, limit_bytes: most as usize };
             return Reading { frames, end: Err(error) };
@@ -266,12 +267,19 @@ fn lengths_at_the_end_of_the_numbers_do_not_overflow() {
     for order in ORDERS {
         let mut codec = LengthPrefixed::new(Width::Eight, order).with_limit(usize::MAX);
         assert_eq!(codec.max_bytes(), usize::MAX);
-        let input = [length_bytes(Width::Eight, order, usize::MAX as u64), vec![1]].concat();
-        assert_eq!(codec.decode(&input), Ok(None));
-        let error = codec.decode_eof(&input).unwrap_err();
-        let announced_bytes = Some(usize::MAX as u64);
+        let input = |length| [length_bytes(Width::Eight, order, length), vec![1]].concat();
+        let limit_bytes = isize::MAX as usize - 8; // a frame that fits in a slice
+        let most = limit_bytes as u64;
+        assert_eq!(codec.decode(&input(most)), Ok(None));
+        assert_eq!(codec.needs(), limit_bytes - 1);
+        let error = codec.decode_eof(&input(most)).unwrap_err();
+        let announced_bytes = Some(most);
         let expected = LengthError::UnexpectedEnd { offset: 0, announced_bytes, received_bytes: 1 };
         assert_eq!(error, expected);
+        for announced_bytes in [most + 1, u64::MAX - 8, u64::MAX - 7, u64::MAX] {
+            let error = codec.clone().decode(&input(announced_bytes)).unwrap_err();
+            assert_eq!(error, LengthError::TooLong { offset: 0, announced_bytes, limit_bytes });
+        }
     }
 }
 
