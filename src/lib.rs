@@ -77,7 +77,7 @@
 //! |---|---|---|
 //! | 1 | sleep until an edge, a deadline or a letter | |
 //! | 2 | read the clock: time then stands still until the next turn | |
-//! | 3 | edges become flags, and whoever they concern goes on a list | |
+//! | 3 | edges: the usual request is read and answered at once; the others become flags, and whoever they concern goes on a list | `on_bytes` |
 //! | 4 | accept, take connections that other reactors accepted, start outgoing ones; datagrams | `accept`, `on_open`, `on_datagram` |
 //! | 5 | read from those on the list, each within a budget, and send what they answer | `on_bytes`, `on_eof` |
 //! | 6 | letters from other threads | `on_message` |

@@ -39,9 +39,15 @@ impl Time {
         self.0 / 1_000_000
     }
 
+    /// As [`since`](Time::since), in nanoseconds.
+    #[inline]
+    pub(crate) const fn nanos_since(self, earlier: Time) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
     /// How long ago `earlier` was; zero where it is not earlier.
     pub fn since(self, earlier: Time) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.nanos_since(earlier))
     }
 }
 

@@ -96,7 +96,7 @@ impl Hub {
             groups: Groups::default(),
             counters,
             notices: Notices::default(),
-            stopwatch: Stopwatch::default(),
+            stopwatch: Stopwatch::new(limits.stall),
             runnable: Vec::new(),
             dirty: Vec::new(),
             drained: Vec::new(),

@@ -104,29 +104,15 @@ impl Outbound {
         self.phase == Phase::Open && self.flags.0 & DECIDING.0 == Flags::READABLE.0
     }
 
-    /// Whether it is as nearly every edge finds it: it waits for input only, and is on no list to
-    /// be read.
-    #[inline]
-    pub(crate) fn expects_input(&self) -> bool {
-        const DECIDING: Flags = Flags::WRITABLE
-            .with(Flags::RUNNABLE)
-            .with(Flags::PAUSED)
-            .with(Flags::HELD)
-            .with(Flags::DEAF)
-            .with(Flags::STARVED);
-        self.phase == Phase::Open && self.flags.0 & DECIDING.0 == Flags::WRITABLE.0
-    }
-
-    /// Whether it is in the state in which nearly every request finds it: open, with input to be
-    /// read, nothing to be written or offered before, and nothing ended.
+    /// Whether it is in the state in which nearly every request finds it: open, on no list, with
+    /// its input wanted, and nothing to be written or offered before.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
-        const NEEDED: Flags = Flags::READABLE.with(Flags::WRITABLE);
-        const INDIFFERENT: Flags =
-            Flags::HEARD.with(Flags::OPENED).with(Flags::RUNNABLE).with(Flags::DIRTY);
-        self.phase == Phase::Open
-            && self.flags.0 & !INDIFFERENT.0 == NEEDED.0
-            && self.outbox.is_none()
+        const INDIFFERENT: Flags = Flags::HEARD.with(Flags::OPENED).with(Flags::READABLE);
+        let is_plain =
+            self.phase == Phase::Open && self.flags.0 & !INDIFFERENT.0 == Flags::WRITABLE.0;
+        debug_assert!(!is_plain || self.outbox.is_none(), "what waits is dirty, or blocked");
+        is_plain
     }
 
     /// Whether input is wanted, and the reactor has room for it.
@@ -174,6 +160,7 @@ impl Outbound {
             !flags.has(Flags::EOF_TOLD) || flags.has(Flags::EOF_SEEN),
             "told of an end that was not seen"
         );
+        assert!(!flags.has(Flags::HAD_TURN), "a turn that is over is forgotten");
         assert!(
             self.phase != Phase::Closed || flags.has(Flags::ENDED),
             "closed, but nobody will free it"
@@ -301,6 +288,8 @@ impl Flags {
     pub(crate) const DEAF: Flags = Flags(1 << 21);
     /// On the list of those to be read.
     pub(crate) const RUNNABLE: Flags = Flags(1 << 18);
+    /// It has had its turn at reading, and an edge may tell of it once more.
+    pub(crate) const HAD_TURN: Flags = Flags(1 << 24);
     /// On the list of those to be written.
     pub(crate) const DIRTY: Flags = Flags(1 << 19);
     /// On the list of those to be freed.

@@ -115,8 +115,9 @@ impl Pulse {
 }
 
 /// Times callbacks, where it is on.
-#[derive(Default)]
 pub(crate) struct Stopwatch {
+    /// From when on a turn is a stall.
+    pub(crate) stall_nanos: u64,
     /// Turns in which callbacks are still to be timed.
     pub(crate) turns_left: u32,
     pub(crate) started: Time,
@@ -125,6 +126,11 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
+    pub(crate) fn new(stall: Duration) -> Stopwatch {
+        let stall_nanos = u64::try_from(stall.as_nanos()).unwrap_or(u64::MAX);
+        Stopwatch { stall_nanos, turns_left: 0, started: Time::ZERO, longest: None }
+    }
+
     #[inline(always)]
     pub(crate) fn is_on(&self) -> bool {
         self.turns_left > 0

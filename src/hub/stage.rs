@@ -85,6 +85,13 @@ impl Stage {
         self.echo_max = 0;
     }
 
+    /// What was written has left, and the stage closes.
+    #[inline]
+    pub(crate) fn end(&mut self) {
+        self.clear();
+        self.close();
+    }
+
     /// `slot` may not write any more.
     #[inline]
     pub(crate) fn refuse(&mut self, slot: u32) {

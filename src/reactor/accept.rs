@@ -192,6 +192,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let turn = self.desk.hub.counters.turns.get();
         if let Kind::Listener(listening) = &mut self.endpoints[slot as usize].kind {
             let rest = Rest { why, since: listening.rest.map_or(turn, |rest| rest.since) };
+            self.is_holding |= rest.is_full() && self.neighbours.is_some();
             listening.rest = Some(rest);
             self.endpoint_agenda.by(slot, rest.until().unwrap_or(Time::MAX));
         }
@@ -213,13 +214,14 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Listeners that rest at the limit go on once another reactor has closed a connection.
     fn retry_held(&mut self) {
+        if !self.is_holding {
+            return;
+        }
         let mut endpoints = self.endpoints.iter();
+        self.is_holding = endpoints.any(|(_, it)| it.rest().is_some_and(Rest::is_full));
         // Somebody else may have taken what had come free: then the next to close must wake us
         // once more.
-        if self.neighbours.is_some()
-            && endpoints.any(|(_, endpoint)| endpoint.rest().is_some_and(Rest::is_full))
-            && !self.desk.handle.hold_accept(&self.desk.hub.limits)
-        {
+        if self.is_holding && !self.desk.handle.hold_accept(&self.desk.hub.limits) {
             self.retry_where(Rest::is_full);
         }
     }

@@ -30,6 +30,11 @@ const SEEN: Flags =
     Flags::READABLE.with(Flags::WRITABLE).with(Flags::READ_TO_THE_END).with(Flags::ERROR);
 
 impl Attempts {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn forget(&mut self, slot: u32) {
         if !self.0.is_empty() {
             self.0.remove(&slot);

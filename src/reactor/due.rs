@@ -47,7 +47,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let hub = &self.desk.hub;
         for due in [hub.agenda.next(), self.endpoint_agenda.next()] {
             if due <= hub.now {
-                hub.counters.timer_lag.add(hub.now - due);
+                hub.counters.timer_lag.add(hub.now.nanos_since(due));
             }
         }
     }

@@ -10,7 +10,8 @@
 //!
 //! What one echoed request costs on Linux, a turn serving n connections: 1/n `epoll_wait`, one
 //! `recv`, one `send`; no copy, no allocation, one virtual call, and the clock is read twice a
-//! turn.
+//! turn. A turn of nothing but such requests ends where they are served (`straight`); all the
+//! other steps are for whoever is on a list.
 
 mod accept;
 mod call;
@@ -103,6 +104,8 @@ pub struct Reactor<M: 'static = (), P: Platform = Os> {
     neighbours: Option<Neighbours<P::Stream>>,
     /// How often this reactor accepts.
     accept_rate: Rate,
+    /// Whether a listener may be resting until a connection closes, be it at a neighbour's.
+    is_holding: bool,
     attempts: Attempts,
     /// Messages for outgoing connections that are not made yet.
     early_letters: EarlyLetters<M>,
@@ -144,6 +147,31 @@ pub struct Turn {
     pub has_work: bool,
     /// Whether a shutdown has come to its end.
     pub is_stopped: bool,
+}
+
+/// What a reactor knows as it goes to sleep: the moment, and what there is to do without an edge
+/// or a letter.
+#[derive(Clone, Copy)]
+struct Outlook {
+    now: Time,
+    has_work: bool,
+    /// The nearest deadline; [`Time::MAX`] is never.
+    next: Time,
+}
+
+impl Outlook {
+    /// How long to sleep, where a host waits for no longer than `wait`.
+    #[inline]
+    fn patience(self, wait: Option<Duration>) -> Option<Duration> {
+        if self.has_work {
+            return Some(Duration::ZERO);
+        }
+        if self.next == Time::MAX {
+            return wait;
+        }
+        let next = self.next.since(self.now);
+        Some(wait.map_or(next, |wait| wait.min(next)))
+    }
 }
 
 impl<M: 'static> Reactor<M> {
@@ -205,6 +233,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             endpoint_agenda: Agenda::default(),
             neighbours,
             accept_rate,
+            is_holding: false,
             attempts: Attempts::default(),
             early_letters: EarlyLetters::default(),
             scratch: vec![0; SCRATCH_BYTES].try_into().expect("it is as long"),
@@ -225,13 +254,13 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// The system's call to wait failed, which it does only when something is badly wrong.
     pub fn run(&mut self) -> io::Result<Report> {
         self.restart();
-        let mut now = self.platform.now();
+        let mut outlook = self.outlook();
         loop {
-            let (turn, ended) = self.turn_from(now, None)?;
+            let (turn, after) = self.turn_from(outlook, None)?;
             if turn.is_stopped {
                 return Ok(self.report);
             }
-            now = ended;
+            outlook = after;
         }
     }
 
@@ -241,17 +270,38 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// # Errors
     /// As for [`run`](Reactor::run).
     pub fn turn(&mut self, wait: Option<Duration>) -> io::Result<Turn> {
-        let now = self.platform.now(); // the last turn may be long ago
-        self.turn_from(now, wait).map(|(turn, _)| turn)
+        let outlook = self.outlook(); // the last turn may be long ago
+        self.turn_from(outlook, wait).map(|(turn, _)| turn)
     }
 
-    /// A turn that begins now. Answers also when it ended, so that the next one need not ask.
-    fn turn_from(&mut self, now: Time, wait: Option<Duration>) -> io::Result<(Turn, Time)> {
-        let patience = self.patience(now, wait); //                zero while a list is not empty
+    /// A turn that begins with this outlook. Answers also the one that it leaves, so that the next
+    /// one need not ask.
+    fn turn_from(
+        &mut self,
+        outlook: Outlook,
+        wait: Option<Duration>,
+    ) -> io::Result<(Turn, Outlook)> {
+        let patience = outlook.patience(wait); //                  zero while a list is not empty
         self.platform.wait(patience, &mut self.edges)?; //     1   sleep: an edge, a deadline, a letter
-        self.desk.hub.now = self.platform.now(); //            2   the moment of this turn
+        let now = self.platform.now(); //                      2   the moment of this turn
+        self.desk.hub.now = now;
         self.desk.hub.begin_turn();
-        let edges = self.note_edges(); //                      3   edges become flags
+        let edges = self.take_edges(); //                      3   usual requests are served; flags
+        let (mut has_work, mut next) = (self.has_work(), self.next_due());
+        if has_work || next <= now || self.has_news() {
+            self.work();
+            (has_work, next) = (self.has_work(), self.next_due());
+        }
+        self.check_in_debug();
+        let ended = self.platform.now();
+        self.note_turn(ended.nanos_since(now));
+        let turn = Turn { edges, has_work, is_stopped: self.shutdown.is_stopped() };
+        Ok((turn, Outlook { now: ended, has_work, next }))
+    }
+
+    /// The steps for everything else.
+    #[inline(never)]
+    fn work(&mut self) {
         self.heed_shutdown(); //                                   asked for, or its time has run out
         self.admit(); //                                       4   accept, adopt, connect
         self.read_runnable(); //                               5   bytes in → on_bytes, on_eof
@@ -261,27 +311,18 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.relieve(); //                                     9   drained outboxes → on_drain
         self.reap(); //                                        10  ended connections → on_close
         self.note_stopped();
-        self.check_in_debug();
-        let ended = self.platform.now();
-        let took = ended - self.desk.hub.now;
-        self.note_turn(took);
-        self.note_stall(took);
-        Ok((self.summary(edges), ended))
     }
 
     /// How long the reactor would sleep: zero while there is something to do at once, and `None`
     /// where only an edge or a letter could wake it. For loops that wait by other means than
     /// [`turn`](Reactor::turn).
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.wait_from(self.platform.now())
+        self.outlook().patience(None)
     }
 
-    fn wait_from(&self, now: Time) -> Option<Duration> {
-        if self.has_work() {
-            return Some(Duration::ZERO);
-        }
-        let next = self.next_due();
-        (next != Time::MAX).then(|| next.since(now))
+    fn outlook(&self) -> Outlook {
+        let now = self.platform.now();
+        Outlook { now, has_work: self.has_work(), next: self.next_due() }
     }
 
     /// The nearest deadline; [`Time::MAX`] is never.
@@ -291,19 +332,20 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         if let Some(since) = hub.budget.stuck_since() {
             next = next.min(since + hub.limits.overload);
         }
-        if let Some(deadline) = self.shutdown.deadline() {
-            next = next.min(deadline);
-        }
-        next
+        next.min(self.shutdown.deadline())
     }
 
-    fn patience(&self, now: Time, wait: Option<Duration>) -> Option<Duration> {
-        match (wait, self.wait_from(now)) {
-            (Some(wait), Some(next)) => Some(wait.min(next)),
-            (wait, next) => wait.or(next),
-        }
+    /// Whether there is something to do that neither a list nor a deadline tells of.
+    #[inline]
+    fn has_news(&self) -> bool {
+        !self.shutdown.is_unasked()
+            || !self.attempts.is_empty()
+            || self.is_holding
+            || self.desk.handle.has_news(self.desk.hub.reactor)
     }
 
+    /// Whether a list holds work, so that the reactor must not sleep.
+    #[inline]
     fn has_work(&self) -> bool {
         let desk = &self.desk;
         desk.hub.has_work()
@@ -311,47 +353,21 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             || self.has_admissible()
     }
 
-    /// Edges become flags, and whoever they concern goes on a list. Nothing is read yet.
-    #[inline(never)] // as for `read_runnable`
-    fn note_edges(&mut self) -> usize {
-        let count = self.edges.len();
-        self.desk.hub.counters.edges.add(count as u64);
-        for index in 0..count {
-            let Edge { token, ready } = self.edges[index];
-            if log::log_enabled!(log::Level::Trace) {
-                trace_edge(token, ready);
-            }
-            match token {
-                Token::Connection(slot) => self.note_edge(slot, ready),
-                Token::Endpoint(slot) => self.note_endpoint(slot),
-            }
-        }
-        self.edges.clear();
-        count
-    }
-
-    #[inline]
-    fn note_edge(&mut self, slot: u32, ready: Readiness) {
-        const USUAL: Readiness = Readiness::READABLE.with(Readiness::WRITABLE);
-
-        let hub = &mut self.desk.hub;
-        match hub.rows.get_mut(slot as usize) {
-            Some(row) if ready == USUAL && row.expects_input() => {
-                row.flags.set(Flags::READABLE.with(Flags::RUNNABLE));
-                hub.runnable.push(slot);
-            }
-            _ => self.note_unusual_edge(slot, ready),
-        }
-    }
-
-    #[inline(never)]
-    fn note_unusual_edge(&mut self, slot: u32, ready: Readiness) {
+    /// An edge becomes flags, and whoever it concerns goes on a list. Nothing is read yet.
+    #[inline(never)] // the usual ones are served without
+    fn note_edge(&mut self, edge: Edge) {
         const NOT_ALL: Readiness =
             Readiness::READ_CLOSED.with(Readiness::ERROR).with(Readiness::PRIORITY);
         const INPUT: Readiness = Readiness::READABLE.with(NOT_ALL);
         const OUTPUT: Readiness =
             Readiness::WRITABLE.with(Readiness::WRITE_CLOSED).with(Readiness::ERROR);
 
+        let Edge { token, ready } = edge;
+        log::trace!("edge {token:?}: {ready:?}");
+        let slot = match token {
+            Token::Connection(slot) => slot,
+            Token::Endpoint(slot) => return self.note_endpoint(slot),
+        };
         let hub = &mut self.desk.hub;
         // An edge may be late: then it names nobody, or somebody who is only told to look.
         let Some(row) = hub.rows.get_mut(slot as usize) else { return };
@@ -385,17 +401,15 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
-    fn note_turn(&self, took: Duration) {
+    #[inline]
+    fn note_turn(&mut self, nanos: u64) {
         let hub = &self.desk.hub;
         hub.counters.turns.add(1);
-        hub.counters.turn_time.add(took);
+        hub.counters.turn_time.add(nanos);
         hub.counters.buffered_bytes.set(hub.budget.used() as u64);
         hub.counters.buffered_bytes_most.set(hub.budget.most() as u64);
         hub.counters.pulse.rest();
-    }
-
-    fn summary(&mut self, edges: usize) -> Turn {
-        Turn { edges, has_work: self.has_work(), is_stopped: self.shutdown.is_stopped() }
+        self.note_stall(nanos);
     }
 
     // The columns.
@@ -486,11 +500,6 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         assert!(self.inbounds.iter().flatten().count() <= hub.rows.len());
         assert!(self.sources.iter().flatten().count() <= hub.rows.len());
     }
-}
-
-#[cold]
-fn trace_edge(token: Token, ready: Readiness) {
-    log::trace!("edge {token:?}: {ready:?}");
 }
 
 /// The descriptor that becomes readable when the reactor has something to do, for a loop of your

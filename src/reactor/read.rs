@@ -14,7 +14,6 @@ use crate::sys::errors::StreamError;
 
 impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Gives everybody on the list one turn at reading, each within its budget.
-    #[inline(never)] // for the straight way to have the registers to itself
     pub(super) fn read_runnable(&mut self) {
         self.desk.hub.admit_starved();
         if self.desk.hub.runnable.is_empty() {
@@ -28,24 +27,19 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             if !row.flags.has(Flags::RUNNABLE) {
                 continue;
             }
+            if row.flags.has(Flags::HAD_TURN) {
+                row.flags.clear(Flags::HAD_TURN);
+                self.desk.hub.runnable.push(slot);
+                continue;
+            }
             row.flags.clear(Flags::RUNNABLE);
-            if row.is_plain() && self.desk.hub.budget.is_calm() && !self.desk.hub.stopwatch.is_on()
-            {
-                self.read_straight(slot);
-            } else {
-                self.read_by_phase(slot);
+            match row.phase {
+                Phase::Open => self.read_within_budget(slot),
+                Phase::Lingering => self.discard(slot),
+                Phase::Connecting | Phase::Flushing | Phase::Closed => {}
             }
         }
         self.slots.clear();
-    }
-
-    #[inline(never)]
-    fn read_by_phase(&mut self, slot: u32) {
-        match self.desk.hub.row(slot).phase {
-            Phase::Open => self.read_within_budget(slot),
-            Phase::Lingering => self.discard(slot),
-            Phase::Connecting | Phase::Flushing | Phase::Closed => {}
-        }
     }
 
     /// One connection's turn, where the bytes buffered in the whole reactor allow it.

@@ -36,19 +36,23 @@ impl Stage {
         self == Stage::Stopped
     }
 
+    /// No end is in sight.
+    #[inline]
+    pub(super) fn is_unasked(self) -> bool {
+        self == Stage::Running
+    }
+
     /// Connections come and go as they like.
     pub(super) fn is_running(self) -> bool {
         matches!(self, Stage::Running | Stage::WindingDown { .. })
     }
 
-    pub(super) fn deadline(self) -> Option<Time> {
+    /// When it goes on by itself; [`Time::MAX`] is never.
+    #[inline]
+    pub(super) fn deadline(self) -> Time {
         match self {
-            Stage::Draining { deadline } | Stage::WindingDown { deadline, .. }
-                if deadline != Time::MAX =>
-            {
-                Some(deadline)
-            }
-            _ => None,
+            Stage::Draining { deadline } | Stage::WindingDown { deadline, .. } => deadline,
+            Stage::Running | Stage::Stopped => Time::MAX,
         }
     }
 }

@@ -55,9 +55,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// A turn is over: tells of it where it took too long.
     #[inline]
-    pub(super) fn note_stall(&mut self, took: Duration) {
-        if took > self.desk.hub.limits.stall {
-            self.report_stall(took);
+    pub(super) fn note_stall(&mut self, nanos: u64) {
+        if nanos > self.desk.hub.stopwatch.stall_nanos {
+            self.report_stall(Duration::from_nanos(nanos));
         } else if self.desk.hub.stopwatch.is_on() {
             let watch = &mut self.desk.hub.stopwatch;
             watch.turns_left -= 1;

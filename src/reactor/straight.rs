@@ -1,42 +1,75 @@
-//! The straight path of step 5: one read, one callback, one write.
+//! Step 3: edges. The usual request is served here, by the straight path: one read, one callback,
+//! one write.
 //!
 //! Nearly every request comes in whole, to a connection on which nothing waits, and the system
-//! takes its answer whole. Such a one is served here with one look at each column. It adds nothing
-//! to what [`read`](super::read) and [`write`](super::write) do, and decides nothing: what is found
-//! to be otherwise goes on there, from where it stands.
+//! takes its answer whole. Such a one is served as its edge is seen, with one look at each column.
+//! It adds nothing to what [`read`](super::read) and [`write`](super::write) do, and decides
+//! nothing: what is found to be otherwise goes on there, from where it stands. So does whatever is
+//! to be traced or timed.
 
 use std::io::{self, IoSlice};
 
-use super::Reactor;
 use super::call::{Failure, Outcome, unwound};
+use super::{Reactor, SCRATCH_BYTES};
 use crate::handler::Context;
 use crate::hub::outbound::Flags;
 use crate::hub::pulse::Callback;
-use crate::sys::Platform;
+use crate::sys::{Edge, Platform, Readiness, Token};
 
 impl<M: 'static, P: Platform> Reactor<M, P> {
-    /// The turn at reading of a connection that is plain (`Outbound::is_plain`).
+    /// Works through the edges, and answers how many there were.
+    #[inline(never)] // for the straight path to have the registers to itself
+    pub(super) fn take_edges(&mut self) -> usize {
+        let count = self.edges.len();
+        self.desk.hub.counters.edges.add(count as u64);
+        let most = self.desk.hub.limits.read_budget_bytes.min(SCRATCH_BYTES);
+        let is_watched = log::log_enabled!(log::Level::Trace) || self.desk.hub.stopwatch.is_on();
+        for index in 0..count {
+            let edge = self.edges[index];
+            match edge.token {
+                // Every edge says that writing is possible, or none that tells of input.
+                Token::Connection(slot)
+                    if edge.ready.without(Readiness::WRITABLE) == Readiness::READABLE
+                        && !is_watched =>
+                {
+                    self.read_straight(slot, edge.ready, most);
+                }
+                _ => self.note_edge(edge),
+            }
+        }
+        self.edges.clear();
+        if !self.slots.is_empty() {
+            self.end_turns();
+        }
+        count
+    }
+
+    /// The turn at reading of a connection that has been sent something: one read of up to `most`
+    /// bytes, as a rule.
     #[inline(always)] // on the way of every request
-    pub(super) fn read_straight(&mut self, slot: u32) {
+    fn read_straight(&mut self, slot: u32, ready: Readiness, most: usize) {
         let index = slot as usize;
-        let budget = self.desk.hub.limits.read_budget_bytes;
-        let most = budget.min(self.scratch.len());
-        let Some(source) = &mut self.sources[index] else { return };
+        let hub = &mut self.desk.hub;
+        let (Some(row), Some(Some(source))) =
+            (hub.rows.get_mut(index), self.sources.get_mut(index))
+        else {
+            return;
+        };
+        if !row.is_plain() || !hub.budget.is_calm() {
+            return self.note_usual(slot, ready);
+        }
         let count = match self.platform.read(source, &mut self.scratch[..most]) {
             Ok(count) if 0 < count && count < most && self.platform.short_read_drains(source) => {
                 count
             }
             answer => return self.read_on(slot, most, answer),
         };
-        let hub = &mut self.desk.hub;
-        let counters = &*hub.counters;
-        let row = &mut hub.rows[index];
-        row.flags.clear(Flags::READABLE);
+        row.flags.clear(Flags::READABLE); // an older edge may have left it
         row.flags.set(Flags::HEARD);
         row.last_activity = hub.now;
+        let counters = &*hub.counters;
         counters.reads.add(1);
         counters.read_bytes.add(count as u64);
-        log::trace!("{}: read {count}", hub.id(slot));
 
         let read = &self.scratch[..count];
         hub.stage.open(slot, true, read);
@@ -64,8 +97,6 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                     let counters = &*hub.counters;
                     counters.writes.add(1);
                     counters.written_bytes.add(sent as u64);
-                    log::trace!("{}: write {sent}", hub.id(slot));
-                    hub.stage.clear();
                 }
                 answer => {
                     let total = bytes.len();
@@ -73,17 +104,38 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 }
             },
         }
-        hub.stage.close();
+        hub.stage.end();
     }
 
     // Where it is left.
 
+    /// Something waits, or is not wanted, or this is the second edge in a turn.
+    #[inline(never)]
+    fn note_usual(&mut self, slot: u32, ready: Readiness) {
+        self.note_edge(Edge { token: Token::Connection(slot), ready });
+    }
+
+    /// Those who are to be read on wait for the next turn; the others may forget that they had
+    /// this one.
+    #[inline(never)]
+    fn end_turns(&mut self) {
+        for slot in self.slots.drain(..) {
+            let row = &mut self.desk.hub.rows[slot as usize];
+            if !row.flags.has(Flags::RUNNABLE) {
+                row.flags.clear(Flags::HAD_TURN);
+            }
+        }
+    }
+
     /// The read answered something else.
     #[inline(never)]
     fn read_on(&mut self, slot: u32, most: usize, answer: io::Result<usize>) {
+        self.desk.hub.row(slot).flags.set(Flags::READABLE); // as the edge said
         let budget = self.desk.hub.limits.read_budget_bytes;
         let used = self.take_in(slot, most, answer);
         self.read_up_to(slot, budget - used);
+        self.desk.hub.row(slot).flags.set(Flags::HAD_TURN);
+        self.slots.push(slot);
     }
 
     /// The handler failed, did not take all, or did something else beside.

@@ -156,10 +156,13 @@ impl Platform for Os {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
             outcome => outcome?,
         }
-        for (token, ready) in self.events.iter() {
-            if token != WAKER {
-                edges.push(Edge { token: unpack(token), ready });
-            }
+        let mut is_woken = false;
+        edges.extend(self.events.iter().map(|(token, ready)| {
+            is_woken |= token == WAKER;
+            Edge { token: unpack(token), ready }
+        }));
+        if is_woken {
+            edges.retain(|edge| edge.token != unpack(WAKER));
         }
         Ok(())
     }
@@ -368,6 +371,7 @@ const TCP: Interest = BOTH.add(Interest::PRIORITY);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const TCP: Interest = BOTH;
 
+/// As an endpoint's it would be beyond [`INDEX_MAX`].
 const WAKER: mio::Token = mio::Token(usize::MAX);
 /// The bit that tells an endpoint's token from a connection's.
 const ENDPOINT: usize = 1 << (usize::BITS - 1);
