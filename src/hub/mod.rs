@@ -392,9 +392,15 @@ impl Hub {
         match row.phase {
             Phase::Connecting => self.end(slot, reason),
             Phase::Open => {
+                // Where the peer's end was read and nothing waits, closing loses nothing.
+                let is_settled = row.flags.has(Flags::EOF_SEEN) && self.backlog(slot) == 0;
                 self.set_reason(slot, reason);
-                self.enter(slot, Phase::Flushing);
-                self.mark_dirty(slot); // it has a deadline if that does not settle it
+                if is_settled {
+                    self.enter(slot, Phase::Closed);
+                } else {
+                    self.enter(slot, Phase::Flushing);
+                    self.mark_dirty(slot); // it has a deadline if that does not settle it
+                }
             }
             Phase::Flushing | Phase::Lingering | Phase::Closed => {}
         }

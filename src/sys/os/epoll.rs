@@ -62,11 +62,13 @@ fn millis(timeout: Duration) -> c_int {
 
 #[inline]
 fn ready(events: u32) -> Readiness {
-    const USUAL: u32 = (EPOLLIN | EPOLLOUT) as u32;
-    if events == USUAL {
-        Readiness::READABLE.with(Readiness::WRITABLE)
-    } else {
-        ready_by_rule(events)
+    const INPUT: u32 = (EPOLLIN | EPOLLOUT) as u32;
+    const END: u32 = INPUT | EPOLLRDHUP as u32;
+    const BOTH: Readiness = Readiness::READABLE.with(Readiness::WRITABLE);
+    match events {
+        INPUT => BOTH,
+        END => BOTH.with(Readiness::READ_CLOSED),
+        _ => ready_by_rule(events),
     }
 }
 
