@@ -23,6 +23,7 @@ pub trait DatagramHandler<M: 'static = ()>: 'static {
     #[doc(hidden)]
     fn on_datagrams(&mut self, cx: &mut DatagramContext<'_, M>) {
         while let Some((from, payloads)) = cx.next_sender() {
+            cx.left = payloads.len();
             match payloads {
                 Payloads::Apart(apart) => show(self, cx, from, apart.iter()),
                 Payloads::Joined(joined) => show(self, cx, from, joined),
@@ -64,7 +65,7 @@ fn show<'a, H, M>(
     M: 'static,
 {
     for payload in payloads {
-        cx.shown += 1;
+        cx.left -= 1;
         cx.reply_max = payload.len();
         handler.on_datagram(cx, from, payload);
         if cx.is_queue_full() {
@@ -94,10 +95,9 @@ pub struct DatagramContext<'a, M: 'static = ()> {
     id: EndpointId,
     /// What is to be shown of those who come behind the sender at hand.
     arrivals: Arrivals<'a>,
-    /// The sender at hand, and what came from there; the first `shown` have been shown.
+    /// The sender at hand, and how many datagrams from there have yet to be shown.
     arrived: Option<&'a Arrived>,
-    payloads: Payloads<'a>,
-    shown: usize,
+    left: usize,
     /// How long a reply may be: as long as the datagram at hand.
     reply_max: usize,
     /// With more than this in the queue, the next datagram has to wait until some is sent.
@@ -119,8 +119,7 @@ impl<'a, M: 'static> DatagramContext<'a, M> {
             id,
             arrivals: Arrivals::default(),
             arrived: None,
-            payloads: Payloads::NONE,
-            shown: 0,
+            left: 0,
             reply_max: 0,
             queue_max_bytes: usize::MAX,
         }
@@ -140,7 +139,7 @@ impl<'a, M: 'static> DatagramContext<'a, M> {
 
     /// Whether datagrams that were laid out have not been shown.
     pub(crate) fn has_datagrams(&self) -> bool {
-        self.payloads.len() > self.shown || !self.arrivals.is_empty()
+        self.left > 0 || !self.arrivals.is_empty()
     }
 
     /// The next sender who is now at hand, and what came from there; or the rest, where not all of
@@ -150,14 +149,20 @@ impl<'a, M: 'static> DatagramContext<'a, M> {
             return None;
         }
         self.queue.seal();
-        let shown = std::mem::take(&mut self.shown);
-        if shown < self.payloads.len() {
-            self.payloads.skip_first(shown);
-        } else {
-            let (arrived, payloads) = self.arrivals.next()?;
-            (self.arrived, self.payloads) = (Some(arrived), payloads);
+        if self.left > 0 {
+            return self.rest_of_sender();
         }
-        Some((&self.arrived?.from, self.payloads.clone()))
+        let (arrived, payloads) = self.arrivals.next()?;
+        self.arrived = Some(arrived);
+        Some((&arrived.from, payloads))
+    }
+
+    #[cold]
+    fn rest_of_sender(&self) -> Option<(&'a NetAddr, Payloads<'a>)> {
+        let arrived = self.arrived?;
+        let mut payloads = self.arrivals.payloads_of_last(arrived);
+        payloads.skip_first(payloads.len() - self.left);
+        Some((&arrived.from, payloads))
     }
 
     #[inline]

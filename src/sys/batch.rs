@@ -215,10 +215,30 @@ pub struct Arrivals<'a> {
     stride: usize,
 }
 
-impl Arrivals<'_> {
+impl<'a> Arrivals<'a> {
     /// Whether there is nothing left to be looked at, shown or not.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// The datagrams to be shown of this sender, who was the last to be answered by `next`.
+    #[inline]
+    pub(crate) fn payloads_of_last(&self, arrived: &Arrived) -> Payloads<'a> {
+        let start = arrived.first_slot as usize;
+        let end = self.rows.first().map_or(self.lens.len(), |next| next.first_slot as usize);
+        let lens = &self.lens[start..end];
+        let slots = &self.buffer[start * self.stride..];
+        let shown_max = arrived.shown_max as usize;
+        match arrived.joined_bytes as usize {
+            0 => {
+                let lens = &lens[..lens.len().min(shown_max)];
+                Payloads::Apart(Apart { lens, slots, stride: self.stride })
+            }
+            bytes => {
+                let shown = lens[0].min(shown_max.saturating_mul(bytes));
+                Payloads::Joined(slots[..shown].chunks(bytes))
+            }
+        }
     }
 }
 
@@ -229,24 +249,9 @@ impl<'a> Iterator for Arrivals<'a> {
     fn next(&mut self) -> Option<(&'a Arrived, Payloads<'a>)> {
         loop {
             let (arrived, rows) = self.rows.split_first()?;
-            let start = arrived.first_slot as usize;
-            let end = rows.first().map_or(self.lens.len(), |next| next.first_slot as usize);
             self.rows = rows;
-            let lens = &self.lens[start..end];
-            let slots = &self.buffer[start * self.stride..];
-            let shown_max = arrived.shown_max as usize;
-            let payloads = match arrived.joined_bytes as usize {
-                0 => {
-                    let lens = &lens[..lens.len().min(shown_max)];
-                    Payloads::Apart(Apart { lens, slots, stride: self.stride })
-                }
-                bytes => {
-                    let shown = lens[0].min(shown_max.saturating_mul(bytes));
-                    Payloads::Joined(slots[..shown].chunks(bytes))
-                }
-            };
-            if !payloads.is_empty() {
-                return Some((arrived, payloads));
+            if arrived.shown_max > 0 {
+                return Some((arrived, self.payloads_of_last(arrived)));
             }
         }
     }
@@ -282,10 +287,6 @@ impl<'a> Apart<'a> {
 }
 
 impl<'a> Payloads<'a> {
-    /// There are none.
-    pub(crate) const NONE: Payloads<'static> =
-        Payloads::Apart(Apart { lens: &[], slots: &[], stride: 1 });
-
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

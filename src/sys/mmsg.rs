@@ -203,17 +203,17 @@ impl Noting<'_> {
     #[inline(never)] // off the way of those that come from one sender in a row
     fn note(&mut self, slot: usize, header: &mmsghdr) -> u64 {
         let name = &self.parts[slot].name;
-        let told = (sockaddr::number(name), header.msg_hdr.msg_controllen as usize);
-        let is_whole = header.msg_hdr.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) == 0;
-        if is_whole && told == self.previous && is_repeated(self.parts, slot, told.1) {
-            return NO_NUMBER;
-        }
         if is_plain(&header.msg_hdr) {
             if let Some(from) = sockaddr::read_v4(name, header.msg_hdr.msg_namelen) {
                 self.senders.note_plain(slot, NetAddr::Inet(SocketAddr::V4(from)));
                 self.previous = (NO_NUMBER, 0);
-                return told.0;
+                return sockaddr::number(name);
             }
+        }
+        let told = (sockaddr::number(name), header.msg_hdr.msg_controllen as usize);
+        let is_whole = header.msg_hdr.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) == 0;
+        if is_whole && told == self.previous && is_repeated(self.parts, slot, told.1) {
+            return NO_NUMBER;
         }
         self.previous = if self.note_told(slot, header, name) { told } else { (NO_NUMBER, 0) };
         NO_NUMBER
