@@ -113,7 +113,7 @@ impl<M: Send + 'static> Builder<M> {
     }
 
     /// Has a thread look for callbacks that hold a reactor up for longer than this, and log them
-    /// while they still do; see [`Watchdog`].
+    /// while they still do; see [`Watchdog`](super::Watchdog).
     #[must_use]
     pub fn watchdog(mut self, threshold: Duration) -> Self {
         self.watchdog = Some(threshold);

@@ -210,7 +210,7 @@ impl Noting<'_> {
                 return sockaddr::number(name);
             }
         }
-        let told = (sockaddr::number(name), header.msg_hdr.msg_controllen as usize);
+        let told: (u64, usize) = (sockaddr::number(name), header.msg_hdr.msg_controllen as _);
         let is_whole = header.msg_hdr.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) == 0;
         if is_whole && told == self.previous && is_repeated(self.parts, slot, told.1) {
             return NO_NUMBER;
