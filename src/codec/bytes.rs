@@ -78,6 +78,12 @@ mod tests {
     }
 
     #[test]
+    fn a_rest_that_was_never_shown_is_a_frame() {
+        assert_eq!(Bytes.decode_eof(b"rest"), Ok(Some(&b"rest"[..])));
+        assert_eq!(Bytes.decode_eof(b""), Ok(None));
+    }
+
+    #[test]
     fn encoding_changes_nothing() {
         let mut out = b"before ".to_vec();
         Bytes.encode(b"", &mut out).unwrap();

@@ -144,9 +144,7 @@ impl Chunked {
         if digits == 0 || !is_extension(&line[digits..]) {
             return Err(ChunkedError::BadSize { offset, line: Excerpt::of(line) });
         }
-        if line.len() > SIZE_DIGITS {
-            self.count_extra(line.len() - SIZE_DIGITS, offset, line)?;
-        }
+        self.count_extra(line.len().saturating_sub(SIZE_DIGITS), offset, line)?;
         match hexadecimal(&line[..digits]) {
             Some(0) => Ok(State::Trailers),
             Some(bytes) if bytes <= self.limit_bytes => Ok(State::Data(bytes)),
@@ -268,7 +266,7 @@ impl Encoder for Chunked {
                 return Err(ChunkedEncodeError::TooLong { data_bytes, limit_bytes });
             }
             Chunk::Data(data) => {
-                out.reserve(SIZE_DIGITS + data.len() + 2 * CR_LF.len());
+                out.reserve(SIZE_DIGITS + CR_LF.len() + data.len() + CR_LF.len());
                 write_hexadecimal(data.len(), out);
                 out.extend_from_slice(CR_LF);
                 out.extend_from_slice(data);

@@ -124,7 +124,7 @@ impl Delimited {
     /// How many bytes at the end of `frame` are the start of a delimiter.
     fn begun(&self, frame: &[u8]) -> usize {
         let delimiter = self.delimiter();
-        let most = frame.len().min(delimiter.len() - 1);
+        let most = frame.len().min(delimiter.len());
         (1..=most).rev().find(|&bytes| frame.ends_with(&delimiter[..bytes])).unwrap_or(0)
     }
 
@@ -174,8 +174,6 @@ impl Decoder for Delimited {
             let frame_start = Excerpt::of(rest);
             return Err(DelimitedError::Unterminated { offset: self.offset, frame_start });
         }
-        self.scanned_bytes = 0;
-        self.offset += rest.len() as u64;
         Ok(Some(rest))
     }
 

@@ -77,6 +77,13 @@ mod tests {
     }
 
     #[test]
+    fn what_fits_is_shown_in_full() {
+        let text = "x".repeat(80);
+        assert_eq!(Excerpt::of(text.as_bytes()).to_string(), text);
+        assert_eq!(format!("{:?}", Excerpt::of(b"a\n")), r#""a\n""#);
+    }
+
+    #[test]
     fn an_escape_is_never_cut_in_half() {
         let shown = Excerpt::of(&[b"x".as_slice(), &[0xff; 80]].concat()).to_string();
         assert_eq!(shown, format!("x{}", r"\xff".repeat(19)));

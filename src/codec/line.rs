@@ -183,10 +183,10 @@ impl Lines {
         &mut self,
         input: &'a [u8],
     ) -> Result<Option<(Line<'a>, usize)>, LineError> {
-        let ending = match self.ending {
-            _ if IS_STRICT => Ending::CrLf,
-            Ending::Lf => Ending::Lf,
-            Ending::Any | Ending::CrLf => Ending::Any,
+        let ending = match IS_STRICT {
+            true => Ending::CrLf,
+            false if self.ending == Ending::Lf => Ending::Lf,
+            false => Ending::Any,
         };
         let mut index = if self.scanned_bytes == 0 { ending.find(input) } else { input.len() };
         let is_usual = index < input.len() && index <= self.limit_bytes;
@@ -300,8 +300,6 @@ impl Decoder for Lines {
             let line_start = Excerpt::of(rest);
             return Err(LineError::Unterminated { offset: self.offset, line_start });
         }
-        self.scanned_bytes = 0;
-        self.offset += rest.len() as u64;
         Ok(Some(Line { whole: rest, text_bytes: rest.len() }))
     }
 

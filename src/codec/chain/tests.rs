@@ -137,6 +137,18 @@ fn outer_frames_without_inner_ones_are_not_kept() {
     assert_eq!(codec.max_bytes(), 21);
 }
 
+#[test]
+fn what_the_outer_codec_skips_or_needs_is_the_chains_too() {
+    // In the middle one empty frame, behind it an outer one without any.
+    let outer = Chain::new(length_prefixed(), length_prefixed());
+    let mut codec = Chain::new(outer, lines());
+    assert_eq!(codec.decode(b"\x01\0\0"), Ok(None));
+    assert_eq!((codec.skip(), codec.skip()), (3, 0));
+    let mut codec = Chain::new(length_prefixed(), lines());
+    assert_eq!(codec.decode(b"\x05ab"), Ok(None));
+    assert_eq!(codec.needs(), 3);
+}
+
 fn too_long(offset: u64) -> LengthError {
     LengthError::TooLong { offset, announced_bytes: 21, limit_bytes: 20 }
 }

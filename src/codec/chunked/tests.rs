@@ -230,6 +230,10 @@ fn limits_are_exact() {
     assert!(matches!(end(&[b'0'; 27]), Err(ChunkedError::Line(LineError::TooLong { .. }))));
     assert!(matches!(end(&[b'0'; 26]), Err(ChunkedError::UnexpectedEnd { .. })));
 
+    let encode = |len| codec.clone().encode(Chunk::Data(&[b'x'; 101][..len]), &mut Vec::new());
+    assert_eq!(encode(100), Ok(()));
+    assert!(matches!(encode(101), Err(ChunkedEncodeError::TooLong { data_bytes: 101, .. })));
+
     let mut codec = Chunked::default();
     assert_eq!(codec.decode(b"100000\r\n"), Ok(None));
     assert_eq!((codec.needs(), codec.skip(), codec.skip()), (1024 * 1024 + 1, 8, 0));

@@ -209,3 +209,10 @@ fn what_no_delimiter_ends_is_a_frame_only_where_that_is_asked_for() {
     assert_eq!(Delimited::new(b";").or_end().decode_eof(b"rest"), Ok(Some(&b"rest"[..])));
     assert!(Delimited::new(b";").decode_eof(b"rest").is_err());
 }
+
+#[test]
+fn room_for_a_frame_is_made_once() {
+    let mut out = Vec::new();
+    Delimited::new(b"\r\n\r\n").encode(&[b'x'; 100], &mut out).unwrap();
+    assert_eq!((out.len(), out.capacity()), (104, 104));
+}

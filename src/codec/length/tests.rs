@@ -345,3 +345,11 @@ fn errors_say_where_and_how_much() {
     let error = codec.encode(b"", &mut Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), "payload of 0 bytes is shorter than the least of 1");
 }
+
+#[test]
+fn room_for_a_frame_is_made_once() {
+    let mut out = Vec::new();
+    let mut codec = LengthPrefixed::new(Width::Four, ByteOrder::Big);
+    codec.encode(&[b'x'; 100], &mut out).unwrap();
+    assert_eq!((out.len(), out.capacity()), (104, 104));
+}

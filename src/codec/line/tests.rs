@@ -326,3 +326,28 @@ fn a_stream_of_encoded_lines_comes_back() {
         assert_eq!(came, texts, "seed {seed}");
     }
 }
+
+#[test]
+fn room_for_a_line_is_made_once() {
+    let mut out = Vec::new();
+    Lines::new(Ending::CrLf).encode(&[b'x'; 100], &mut out).unwrap();
+    assert_eq!((out.len(), out.capacity()), (102, 102));
+}
+
+#[test]
+fn the_longest_line_has_its_ending_too() {
+    for (ending, most) in [(Ending::Any, 12), (Ending::Lf, 11), (Ending::CrLf, 12)] {
+        let mut lines = Lines::new(ending).with_limit(10);
+        assert_eq!(lines.max_bytes(), most);
+        let longest = [&[b'x'; 10], ending.as_bytes()].concat();
+        assert!(lines.decode(&longest).unwrap().is_some());
+    }
+}
+
+#[test]
+fn a_line_is_its_text_where_bytes_are_wanted_and_escaped_where_it_is_shown() {
+    let mut lines = Lines::default();
+    let (line, _) = lines.decode(b"a\tb\r\n").unwrap().unwrap();
+    assert_eq!(<&[u8]>::from(line), b"a\tb");
+    assert_eq!(format!("{line:?}"), r#"Line("a\tb\r\n")"#);
+}

@@ -192,3 +192,10 @@ fn errors_say_where_and_how_much() {
     let error = Slip::new().with_limit(2).encode(b"abc", &mut Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), "3 bytes are longer than a packet of 2 bytes");
 }
+
+#[test]
+fn room_for_a_packet_without_escapes_is_made_once() {
+    let mut out = Vec::new();
+    Slip::new().encode(&[b'x'; 100], &mut out).unwrap();
+    assert_eq!((out.len(), out.capacity()), (102, 102));
+}
