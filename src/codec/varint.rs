@@ -80,7 +80,6 @@ impl Default for VarintPrefixed {
 #[inline]
 fn read(input: &[u8]) -> Result<Option<(u64, usize)>, Bad> {
     match input {
-        [] => Ok(None),
         &[byte, ..] if byte < MORE => Ok(Some((u64::from(byte), 1))),
         _ => read_long(input),
     }

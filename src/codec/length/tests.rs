@@ -344,6 +344,8 @@ fn errors_say_where_and_how_much() {
     );
     let error = codec.encode(b"", &mut Vec::new()).unwrap_err();
     assert_eq!(error.to_string(), "payload of 0 bytes is shorter than the least of 1");
+    let error = LengthEncodeError { payload_bytes: 5, least_bytes: 5, limit_bytes: 4 };
+    assert_eq!(error.to_string(), "payload of 5 bytes is longer than a frame of 4 bytes");
 }
 
 #[test]

@@ -351,3 +351,13 @@ fn a_line_is_its_text_where_bytes_are_wanted_and_escaped_where_it_is_shown() {
     assert_eq!(<&[u8]>::from(line), b"a\tb");
     assert_eq!(format!("{line:?}"), r#"Line("a\tb\r\n")"#);
 }
+
+#[test]
+fn a_text_that_is_no_line_is_refused_with_a_reason() {
+    let refusal = |text: &[u8]| {
+        let mut lines = Lines::new(Ending::CrLf).with_limit(4);
+        lines.encode(text, &mut Vec::new()).unwrap_err().to_string()
+    };
+    assert_eq!(refusal(b"12345"), "text of 5 bytes is longer than a line of 4 bytes");
+    assert_eq!(refusal(b"123\r"), "text holds a line ending at byte 3");
+}

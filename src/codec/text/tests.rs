@@ -388,3 +388,28 @@ fn errors_say_where_and_show_what_came() {
         r#"Dotted("\x00") DottedEnd"#
     );
 }
+
+#[test]
+fn a_literal_is_announced_by_the_end_of_a_line() {
+    assert_eq!(Next::literal(b"a {12}"), Next::Literal(12));
+    assert_eq!(Next::literal(b"a {1} {23+}"), Next::Literal(23));
+    for line in [&b"a {}"[..], b"a {x}", b"a {+}", b"{1", b"1}", b"{1} a", b""] {
+        assert_eq!(Next::literal(line), Next::Line, "{}", line.escape_ascii());
+    }
+    assert_eq!(Next::literal(b"{99999999999999999999}"), Next::Unreadable);
+}
+
+#[test]
+fn what_was_announced_is_written_and_then_a_line() {
+    let mut codec = Text::new();
+    let mut out = Vec::new();
+    codec.expect(Next::Dotted);
+    codec.encode(Part::Dotted(b".a"), &mut out).unwrap();
+    codec.encode(Part::DottedEnd, &mut out).unwrap();
+    codec.encode(Part::Line(b"ok"), &mut out).unwrap();
+    assert_eq!(out, b"..a\r\n.\r\nok\r\n");
+    codec.expect(Next::Block(3));
+    assert_eq!(codec.encode(Part::Block(b"ab"), &mut out), Err(TextEncodeError::Unexpected));
+    codec.encode(Part::Block(b"abc"), &mut out).unwrap();
+    assert!(out.ends_with(b"ok\r\nabc\r\n"));
+}

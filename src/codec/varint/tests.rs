@@ -201,3 +201,10 @@ fn errors_say_where_and_show_what_came() {
         "stream ended within the frame at its byte 2, after 2 of 3 bytes"
     );
 }
+
+#[test]
+fn room_for_a_frame_is_made_once() {
+    let mut out = Vec::new();
+    VarintPrefixed::new().encode(&[b'x'; 100], &mut out).unwrap();
+    assert_eq!((out.len(), out.capacity()), (101, 110));
+}
