@@ -4,6 +4,8 @@
 //! that are pushed back (the idle one, with every byte) leave it alone: when it fires, the owner
 //! works out what is due and what comes next. So keeping a deadline costs nothing per request.
 
+use std::time::Duration;
+
 use crate::base::time::Time;
 use crate::base::wheel::Wheel;
 
@@ -60,6 +62,13 @@ impl Agenda {
     /// Gives back memory that no owner needs any more.
     pub(crate) fn shrink(&mut self) {
         self.wheel.shrink();
+    }
+
+    /// Asserts that `slot` is woken within the tick of `deadline`.
+    pub(crate) fn check_wakes(&self, slot: u32, deadline: Time) {
+        let is_in_time = |set: Time| set.since(deadline) < Duration::from_millis(1);
+        let is_woken = deadline == Time::MAX || self.wheel.deadline(slot).is_some_and(is_in_time);
+        assert!(is_woken, "{slot} sleeps past {deadline}");
     }
 
     pub(crate) fn check(&self) {

@@ -114,6 +114,16 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.drop_rest(slot);
         self.desk.hub.budget.note_relief(self.desk.hub.now);
     }
+
+    /// Asserts that everybody is woken for the nearest of its deadlines. Where a write is to
+    /// settle first what phase it is in, that sets them.
+    pub(super) fn check_deadlines(&self) {
+        let hub = &self.desk.hub;
+        for (slot, row) in hub.rows.iter().filter(|(_, row)| !row.flags.has(Flags::DIRTY)) {
+            let next = next_deadline(row, &hub.limits);
+            hub.agenda.check_wakes(slot as u32, next.max(hub.now));
+        }
+    }
 }
 
 /// The deadline that has passed, if any has.

@@ -478,6 +478,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     pub fn check(&self) {
         let hub = &self.desk.hub;
         hub.check();
+        self.check_deadlines();
+        self.check_told();
         self.endpoint_agenda.check();
         let mut buffered = 0;
         for (slot, row) in &hub.rows {
@@ -497,6 +499,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             }
         }
         assert!(buffered <= hub.budget.used(), "rests are charged");
+        let is_amid = |slot| self.rest_len(slot) > 0;
+        assert!(hub.budget.holder().is_none_or(is_amid), "a permit that is not passed on");
         assert!(self.inbounds.iter().flatten().count() <= hub.rows.len());
         assert!(self.sources.iter().flatten().count() <= hub.rows.len());
     }

@@ -12,7 +12,7 @@ use super::call::Answers;
 use crate::base::time::Time;
 use crate::hub::Phase;
 use crate::hub::counters::Report;
-use crate::hub::outbound::Flags;
+use crate::hub::outbound::{Flags, Outbound};
 use crate::hub::pulse::Callback;
 use crate::hub::reason::CloseReason;
 use crate::sys::Platform;
@@ -166,6 +166,15 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 handler.on_shutdown(cx)
             });
         }
+    }
+
+    /// Asserts that a shutdown leaves nobody out, but for those who first have answers to send.
+    pub(super) fn check_told(&self) {
+        const TOLD: Flags = Flags::DEAF.with(Flags::HELD);
+        let is_told = |row: &Outbound| row.phase != Phase::Open || row.flags.has(TOLD);
+        let mut rows = self.desk.hub.rows.iter();
+        let is_right = self.shutdown.is_running() || rows.all(|(_, row)| is_told(row));
+        assert!(is_right, "somebody is not told of the shutdown");
     }
 
     /// The time to finish has run out. Of those that linger, all was delivered.
