@@ -498,8 +498,8 @@ impl Hub {
     #[inline]
     pub(crate) fn mark_runnable(&mut self, slot: u32) {
         let row = &mut self.rows[slot as usize];
-        let has_input = row.flags.has(Flags::READABLE.with(Flags::OFFER_REST))
-            || (row.flags.has(Flags::EOF_SEEN) && !row.flags.has(Flags::EOF_TOLD));
+        // An end that is read is told at once, as nobody is read who does not want input.
+        let has_input = row.flags.has(Flags::READABLE.with(Flags::OFFER_REST));
         if has_input && row.is_to_be_read() && row.flags.insert(Flags::RUNNABLE) {
             self.runnable.push(slot);
         }
