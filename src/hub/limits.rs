@@ -48,8 +48,12 @@ pub struct Limits {
     /// [`CloseReason::OutputLimit`](crate::CloseReason). Default 16 MiB: a handler that ignores
     /// `on_drain` is stopped before it hurts the others.
     pub outbox_max_bytes: usize,
-    /// Bytes that all outboxes and unfinished messages may hold together. Above it connections
-    /// are read one at a time. Default 256 MiB: it fits a small machine.
+    /// Bytes that all outboxes and unfinished messages of a reactor may hold together before it
+    /// reads from one connection at a time, until its message is whole, so that what it holds
+    /// comes free. No ceiling: each such message may still be answered, and what handlers write
+    /// of their own accord (on a timer, a message, to a neighbour) is held back by nothing. All
+    /// that bounds the sum is `connections` times `outbox_max_bytes` and `rest_bytes`. Default
+    /// 256 MiB: it fits a small machine.
     pub buffered_bytes: usize,
     /// How long the reactor may stay above `buffered_bytes` without a byte leaving, before the
     /// connection that holds most ends with [`CloseReason::Overload`](crate::CloseReason).
@@ -343,6 +347,39 @@ mod tests {
             count += 1;
         }
         assert!(count > 25, "{shown}");
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_named() {
+        let wrong = |change: fn(&mut Limits)| {
+            let mut limits = Limits::default();
+            change(&mut limits);
+            limits.check().err()
+        };
+        assert_eq!(wrong(|it| it.groups = 0).unwrap(), "limit groups is zero");
+        let told = wrong(|it| it.linger = Duration::ZERO).unwrap();
+        assert_eq!(told, "limit linger is zero (Duration::MAX means never)");
+        let told = wrong(|it| it.connections = (1 << 24) + 1).unwrap();
+        assert_eq!(told, "limit connections is above 16,777,216");
+        assert_eq!(wrong(|it| it.connections = 1 << 24), None);
+        let told = wrong(|it| it.outbox_low_bytes = it.outbox_high_bytes + 1).unwrap();
+        assert_eq!(told, "limit outbox_low_bytes is above outbox_high_bytes");
+        let told = wrong(|it| it.outbox_high_bytes = it.outbox_max_bytes + 1).unwrap();
+        assert_eq!(told, "limit outbox_high_bytes is above outbox_max_bytes");
+        let equal = wrong(|it| {
+            (it.outbox_low_bytes, it.outbox_max_bytes) =
+                (it.outbox_high_bytes, it.outbox_high_bytes);
+        });
+        assert_eq!(equal, None, "marks may be one");
+    }
+
+    #[test]
+    fn what_was_set_can_be_set_back() {
+        let mut limits = Limits::default();
+        for (value, wanted) in [("refuse", WhenFull::Refuse), ("wait", WhenFull::Wait)] {
+            limits.set("when_full", value).unwrap();
+            assert_eq!(limits.when_full, wanted);
+        }
     }
 
     #[test]

@@ -180,6 +180,27 @@ fn shared_bytes_count_once() {
     rig.assert_empty();
 }
 
+/// To end one who holds them as others do frees nothing; that must not cost all of them at once.
+#[test]
+fn holders_of_shared_bytes_end_one_at_a_time() {
+    let mut rig = tight(|cx, event| {
+        if *event == Event::Open {
+            cx.join(crate::Group(1));
+        }
+        plain(cx, event)
+    });
+    rig.world.set_capacity(1);
+    let peers: Vec<Peer> = (0..3).map(|_| rig.connect()).collect();
+    let bytes: Arc<[u8]> = vec![0; 200 * KIB].into();
+    rig.reactor.desk().broadcast(&crate::Broadcast::new(crate::Group(1), bytes));
+    rig.settle();
+    for left in [2, 1, 0] {
+        rig.pass_ms(5_010);
+        assert_eq!(rig.reactor.connection_count(), left);
+    }
+    drop(peers);
+}
+
 #[test]
 fn a_permit_is_given_on_when_its_holder_pauses_closes_or_ends() {
     for how in 0..4 {
@@ -271,4 +292,28 @@ fn a_reset_ends_also_one_who_waits() {
     waiting.reset();
     rig.settle();
     assert_eq!(rig.log.of(1), ["open", "reset by the peer"]);
+}
+
+/// It slows those down who ask; it does not keep back what they are answered.
+#[test]
+fn the_budget_is_no_ceiling_and_above_it_one_after_the_other_ends() {
+    const ANSWER: usize = 50 * KIB;
+    let mut rig = tight(|cx, event| {
+        if let Event::Bytes(_) = event {
+            cx.write(&[b'.'; ANSWER]);
+        }
+        plain(cx, event)
+    });
+    rig.world.set_capacity(1);
+    let peers: Vec<Peer> = (0..20).map(|_| rig.connect()).collect();
+    for peer in &peers {
+        peer.send(b"?");
+    }
+    rig.settle();
+    assert_eq!(rig.reactor.buffered_bytes(), 20 * (ANSWER - 1), "all were read, in turn");
+    for left in (10..20).rev() {
+        rig.pass_ms(5_010);
+        assert_eq!(rig.reactor.buffered_bytes(), left * (ANSWER - 1));
+    }
+    assert_eq!(rig.reactor.counters().closed_overload, 10);
 }
