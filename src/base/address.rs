@@ -191,6 +191,17 @@ mod tests {
     }
 
     #[test]
+    fn the_same_is_what_is_equal() {
+        let named = |text: &str| NetAddr::Inet(text.parse().unwrap());
+        let path = NetAddr::Path(Path::new("/run/x.sock").into());
+        let all = ["10.0.0.1:7", "10.0.0.1:8", "10.0.0.2:7", "[::1]:7"].map(named);
+        let all = [&all[0], &all[1], &all[2], &all[3], &path, &NetAddr::Unnamed];
+        for (one, other) in all.iter().flat_map(|one| all.map(|other| (*one, other))) {
+            assert_eq!(one.is_same(other), one == other, "{one} and {other}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let wrong = |text: &str| text.parse::<Address>().unwrap_err();
         assert_eq!(wrong("localhost"), AddressError::NoPort);
@@ -201,5 +212,9 @@ mod tests {
         assert_eq!(wrong("a b:80"), AddressError::BadHost);
         assert_eq!(wrong("unix:"), AddressError::EmptyPath);
         assert_eq!(wrong("unix:@"), AddressError::EmptyPath);
+        // RFC 1035, section 2.3.4: a name has no more than 255 bytes, as it is sent.
+        let host = |len| format!("{}:80", "h".repeat(len));
+        assert_eq!(wrong(&host(254)), AddressError::BadHost);
+        assert!(host(253).parse::<Address>().is_ok());
     }
 }

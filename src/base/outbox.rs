@@ -245,9 +245,13 @@ mod tests {
     #[test]
     fn small_writes_share_a_chunk_and_a_chunk_never_outgrows_its_limit() {
         let mut outbox = Outbox::new();
+        let mut capacities = std::collections::BTreeSet::new();
         for _ in 0..CHUNK_MAX / 7 + 1 {
             assert_eq!(outbox.push(b"seven b"), 7);
+            let Segment::Own(chunk) = &outbox.segments[0] else { panic!("nothing was shared") };
+            capacities.insert(chunk.capacity());
         }
+        assert!(capacities.len() < 16, "it grows by doubling: {capacities:?}");
         outbox.check();
         assert_eq!(outbox.segments.len(), 2);
         outbox.push(&vec![0; 3 * CHUNK_MAX]);

@@ -224,3 +224,17 @@ impl fmt::Display for Report {
         write!(f, "{finished} finished, {aborted} aborted, {undelivered_bytes} bytes undelivered")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_add_up() {
+        let one = Report { finished: 1, aborted: 2, undelivered_bytes: 3 };
+        let other = Report { finished: 10, aborted: 20, undelivered_bytes: 30 };
+        let sum = Report { finished: 11, aborted: 22, undelivered_bytes: 33 };
+        assert_eq!(one.and(other), sum);
+        assert_eq!(sum.to_string(), "11 finished, 22 aborted, 33 bytes undelivered");
+    }
+}

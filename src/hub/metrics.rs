@@ -230,6 +230,21 @@ mod tests {
     }
 
     #[test]
+    fn those_of_several_add_up() {
+        let ledger = Ledger::default();
+        ledger.turns.add(3);
+        ledger.buffered_bytes.set(10);
+        ledger.buffered_bytes_most.set(100);
+        ledger.turn_time.add(Duration::from_millis(1));
+        ledger.timer_lag.add(Duration::from_millis(1));
+        let one = || Metrics::of(&ledger, 7, 5);
+        let both = one().and(one()).and(one());
+        assert_eq!((both.counters.turns, both.letters_refused, both.connections), (9, 15, 21));
+        assert_eq!((both.buffered_bytes, both.buffered_bytes_most), (30, 300));
+        assert_eq!((both.turn_time.count(), both.timer_lag.count()), (3, 3));
+    }
+
+    #[test]
     fn every_reason_is_counted_once() {
         use std::io::Error;
 

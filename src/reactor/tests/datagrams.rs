@@ -36,6 +36,27 @@ fn datagrams_are_answered_one_by_one() {
 }
 
 #[test]
+fn every_reply_goes_to_whoever_asked() {
+    let mut rig = Rig::new();
+    let local = bound(&mut rig, |cx, _, payload| {
+        for _ in 0..3 {
+            cx.reply(payload).unwrap();
+        }
+    });
+    let peers = ["10.0.0.2:5000", "10.0.0.3:5000"].map(|at| client(&rig, at));
+    peers[0].send_to(b"1", &local);
+    peers[1].send_to(b"2", &local);
+    rig.settle();
+    for (peer, payload) in peers.iter().zip([b"1", b"2"]) {
+        for _ in 0..3 {
+            assert_eq!(peer.receive().unwrap().0, payload);
+        }
+        assert_eq!(peer.receive(), None);
+    }
+    assert_eq!(crate::ReplyTooLarge.to_string(), "the reply is larger than the request");
+}
+
+#[test]
 fn what_comes_from_ones_own_address_is_dropped() {
     for bound_to in ["10.0.0.1:7", "0.0.0.0:7"] {
         let shown = Rc::new(Cell::new(0));

@@ -89,6 +89,25 @@ fn a_handler_that_writes_far_too_much_in_one_call_is_ended() {
 }
 
 #[test]
+fn a_handler_can_tell_what_it_has_written_and_who_else_is_there() {
+    let (mut rig, first) = Rig::serving(|cx, event| {
+        if let Event::Bytes(_) = event {
+            let before = cx.backlog();
+            cx.write(b"four");
+            assert_eq!((cx.backlog() - before, cx.connection_count()), (4, 2));
+        }
+        plain(cx, event)
+    });
+    rig.world.set_capacity(1);
+    let second = rig.connect();
+    for peer in [&first, &second, &second] {
+        rig.send(peer, b"x");
+    }
+    assert_eq!(rig.reactor.buffered_bytes(), 3 + 4, "the pipe of the first is as large as it was");
+    assert_eq!(rig.reactor.counters().panics, 0);
+}
+
+#[test]
 fn an_outbox_that_the_system_takes_at_once_holds_nobody() {
     let mut rig = Rig::new();
     rig.world.set_capacity(4096 * KIB);
