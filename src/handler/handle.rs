@@ -431,7 +431,6 @@ impl<M: 'static> Handle<M> {
     }
 
     /// How many clients are counted.
-    #[cfg(test)]
     pub(crate) fn client_count(&self) -> usize {
         self.shared.admission.client_count()
     }

@@ -153,7 +153,6 @@ impl Admission {
     }
 
     /// How many clients there are.
-    #[cfg(test)]
     pub(crate) fn client_count(&self) -> usize {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner).len()
     }

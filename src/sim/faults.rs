@@ -165,6 +165,7 @@ impl Whims {
         let failures: &[(Mishap, Errno)] = match call {
             Call::Accept => &ACCEPT,
             Call::Send => &SEND,
+            Call::Receive => &RECEIVE,
             _ => &[],
         };
         match failures.iter().find(|(mishap, _)| self.deals(*mishap)) {
@@ -205,6 +206,9 @@ const ACCEPT: [(Mishap, Errno); 4] = [
     (Mishap::AcceptEnobufs, libc::ENOBUFS),
     (Mishap::AcceptEnomem, libc::ENOMEM),
 ];
+
+/// Nothing is received, and the queue stays.
+const RECEIVE: [(Mishap, Errno); 1] = [(Mishap::ReceiveRefused, libc::ECONNREFUSED)];
 
 /// A datagram is not sent.
 const SEND: [(Mishap, Errno); 3] = [

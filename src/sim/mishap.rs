@@ -115,9 +115,12 @@ mishaps! {
     /// A peer sends urgent data.
     PeerUrgent = "peer-urgent", 300;
     /// A peer never reads, and leaves after a minute.
-    PeerNeverReads = "peer-never-reads", 100;
+    PeerNeverReads = "peer-never-reads", 200;
     /// A peer says and hears a few bytes at a time.
     PeerDrips = "peer-drips", 200;
+
+    /// Receiving a datagram fails with ECONNREFUSED, the answer to one that was sent.
+    ReceiveRefused = "receive-econnrefused", 100;
 }
 
 impl Mishap {

@@ -118,6 +118,9 @@ impl Node {
 
     fn close_by(&mut self, act: fn(&mut Net, usize), id: usize) {
         self.world.with(|state| {
+            if !state.net.sockets.contains(id) {
+                return; // it was handed over by a node that has ended since, and had it closed
+            }
             let token = state.net.token(id);
             act(&mut state.net, id);
             if token.is_some() && state.deals(Mishap::StaleEdge) {

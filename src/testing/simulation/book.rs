@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -36,6 +37,17 @@ pub(super) struct Pages {
     pub(super) checks: u64,
     /// Connections that listeners have brought.
     pub(super) accepted: u64,
+    /// By reactor and place: whose it was last.
+    former: BTreeMap<(usize, u32), ConnId>,
+    /// A host of clients that may not connect.
+    pub(super) denied: Option<IpAddr>,
+    /// How many were refused before a service was asked, and how many clients have met with that.
+    pub(super) refused: u64,
+    turned_away: u64,
+    /// Bytes that were taken where some had been left before.
+    pub(super) rests_taken: u64,
+    /// When the time that the shutdown of the server leaves runs out.
+    pub(super) shutdown_due: Time,
 }
 
 /// What a connection is to the run.
@@ -59,6 +71,8 @@ pub(super) struct Row {
     pub(super) id: Option<ConnId>,
     /// Where an outgoing connection, or the one that a far end accepted, was begun.
     pub(super) address: Option<NetAddr>,
+    /// Where a client that came by the internet is.
+    host: Option<IpAddr>,
     pub(super) is_closed: bool,
     /// Whether it was told of the end of input.
     pub(super) is_ended: bool,
@@ -71,12 +85,15 @@ pub(super) struct Row {
     /// What it last left untaken, and since when it has been leaving that.
     pub(super) rest_bytes: usize,
     pub(super) rest_since: Option<Time>,
+    /// Since when it has not wanted input.
+    unwilling_since: Option<Time>,
     pub(super) taken_bytes: u64,
     pub(super) calls: u64,
     /// What was read for it in the turn in which it was last called.
     pub(super) turn: u64,
     pub(super) turn_bytes: usize,
-    pub(super) wants_input: bool,
+    /// In which it was last shown input.
+    pub(super) input_turn: u64,
     /// Whether its peer reads or speaks so slowly that a deadline may be meant for it.
     pub(super) is_slow: bool,
     /// Whether it has not got all that it asked for.
@@ -86,6 +103,8 @@ pub(super) struct Row {
     /// Of all hosts, up to when it was made.
     pub(super) lost_before: Duration,
     pub(super) why: Option<Why>,
+    /// When its client has reset it.
+    pub(super) reset: Option<Time>,
 }
 
 /// Why a connection ended.
@@ -135,6 +154,12 @@ impl Book {
             complaint: None,
             checks: 0,
             accepted: 0,
+            former: BTreeMap::new(),
+            denied: None,
+            refused: 0,
+            turned_away: 0,
+            rests_taken: 0,
+            shutdown_due: Time::MAX,
         })))
     }
 
@@ -184,6 +209,15 @@ impl Book {
         });
     }
 
+    /// That client resets its connection.
+    pub(super) fn note_reset(&self, client: usize) {
+        self.with(|pages| {
+            if let Some(row) = pages.by_client[client] {
+                pages.rows[row].reset = Some(pages.world.now());
+            }
+        });
+    }
+
     /// Notes that something is wrong; the first of such notes counts.
     pub(super) fn complain(&self, what: String) {
         self.with(|pages| pages.complain(what));
@@ -219,6 +253,20 @@ impl Book {
         self.with(|pages| pages.accepted)
     }
 
+    /// Whose a connection's place was before.
+    pub(super) fn former(&self, id: ConnId) -> Option<ConnId> {
+        self.with(|pages| pages.former.get(&(id.reactor(), id.slot())).copied())
+    }
+
+    /// Whether a client that no service has seen may be one of those who were refused.
+    pub(super) fn may_be_refused(&self) -> bool {
+        self.with(|pages| {
+            let is_one = pages.turned_away < pages.refused;
+            pages.turned_away += u64::from(is_one);
+            is_one
+        })
+    }
+
     pub(super) fn begin_turn(&self) {
         self.with(|pages| pages.turn += 1);
     }
@@ -249,6 +297,23 @@ impl Pages {
         if !holds {
             self.complain(what());
         }
+    }
+
+    /// Notes whose a place was.
+    pub(super) fn note_former(&mut self, id: ConnId) {
+        self.former.insert((id.reactor(), id.slot()), id);
+    }
+
+    /// Looks at somebody who comes by the internet: it must be one who may.
+    pub(super) fn check_admitted(&mut self, row: usize, host: IpAddr) {
+        self.check(self.denied != Some(host), || format!("{host} was to be denied"));
+        let most = self.limits.connections_per_client;
+        if most < usize::MAX {
+            let is_beside = |row: &&Row| row.host == Some(host) && row.is_open();
+            let count = self.rows.iter().filter(is_beside).count();
+            self.check(count < most, || format!("{host} has {count} connections, and one more"));
+        }
+        self.rows[row].host = Some(host);
     }
 
     /// The row of whoever accepted what was begun there.
@@ -305,6 +370,7 @@ impl Row {
             reactor: 0,
             id: None,
             address: None,
+            host: None,
             is_closed: false,
             is_ended: false,
             is_told: false,
@@ -313,17 +379,41 @@ impl Row {
             heard: None,
             rest_bytes: 0,
             rest_since: None,
+            unwilling_since: None,
             taken_bytes: 0,
             calls: 0,
             turn: 0,
             turn_bytes: 0,
-            wants_input: false,
+            input_turn: 0,
             is_slow: false,
             is_owed: false,
             other: None,
             lost_before,
             why: None,
+            reset: None,
         }
+    }
+
+    /// Whether it is between `on_open` and `on_close`.
+    pub(super) fn is_open(&self) -> bool {
+        self.id.is_some() && !self.is_closed
+    }
+
+    /// Notes whether it wants input at this moment. The clock of a message stands still while it
+    /// does not.
+    pub(super) fn note_willing(&mut self, now: Time, wants_input: bool) {
+        if !wants_input {
+            self.unwilling_since.get_or_insert(now);
+        } else if let Some(since) = self.unwilling_since.take() {
+            self.rest_since = self.rest_since.map(|rest| rest + now.since(since.max(rest)));
+        }
+    }
+
+    /// When the message under way began, were it not for the times in which it was not wanted.
+    pub(super) fn message_since(&self, now: Time) -> Option<Time> {
+        let rest = self.rest_since?;
+        let unwilling = self.unwilling_since.map(|since| now.since(since.max(rest)));
+        Some(rest + unwilling.unwrap_or_default())
     }
 
     /// Whether it ended in another way than it should.

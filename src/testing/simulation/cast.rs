@@ -21,6 +21,8 @@ pub(super) struct Dozing<H> {
     rng: Rng,
     book: Book,
     doze: Option<Doze>,
+    /// When another timer is due, about which nothing is to be done.
+    idle_timer: Option<Time>,
 }
 
 /// What it waits for.
@@ -33,7 +35,7 @@ enum Doze {
 
 impl<H> Dozing<H> {
     pub(super) fn new(handler: H, rng: Rng, book: Book) -> Dozing<H> {
-        Dozing { handler, rng, book, doze: None }
+        Dozing { handler, rng, book, doze: None, idle_timer: None }
     }
 
     fn doze(&mut self, cx: &mut Context<'_>) {
@@ -42,15 +44,29 @@ impl<H> Dozing<H> {
             self.doze = Some(Doze::Letter);
             return;
         }
-        let span = Duration::from_micros(self.rng.below(20_000));
+        let longest = if self.rng.chance(1, 8) { LONG_DOZE } else { 20_000 };
+        let span = Duration::from_micros(self.rng.below(longest));
         self.doze = Some(Doze::Timer(cx.now() + span, self.book.lost_by(cx.id().reactor())));
         cx.set_timer(WAKE, span);
         cx.set_timer(NEVER, span);
         cx.cancel_timer(NEVER);
+        cx.set_timer(TWIN, span);
+        cx.set_timer(IDLE, span + BEHIND);
+        self.idle_timer = Some(cx.now() + span + BEHIND);
     }
 }
 
 impl<H: StreamHandler> StreamHandler for Dozing<H> {
+    fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
+        // Whoever sat here before has a name that reaches nobody.
+        if let Some(former) = self.book.former(cx.id()) {
+            let is_gone = cx.write_to(former, b"?").is_err();
+            self.book.check(is_gone, || format!("{former} has gone, and takes a write"));
+            let _ = cx.handle().send(former, ());
+        }
+        self.handler.on_open(cx)
+    }
+
     fn on_bytes(&mut self, cx: &mut Context<'_>, input: &[u8]) -> Result<usize, Fault> {
         let taken = self.handler.on_bytes(cx, input)?;
         // A shutdown wakes everybody.
@@ -66,7 +82,13 @@ impl<H: StreamHandler> StreamHandler for Dozing<H> {
 
     fn on_timer(&mut self, cx: &mut Context<'_>, tag: u32) -> Result<(), Fault> {
         let now = cx.now();
+        if tag == IDLE {
+            let is_due = self.idle_timer.take().is_some_and(|due| now >= due);
+            self.book.check(is_due, || format!("{}: a timer too early, or again", cx.id()));
+            return Ok(());
+        }
         self.book.check(tag == WAKE, || format!("{}: a timer that was cancelled", cx.id()));
+        cx.cancel_timer(TWIN);
         let doze = self.doze.take();
         let Some(Doze::Timer(until, lost)) = doze else {
             self.book.complain(format!("{}: a timer that nobody set", cx.id()));
@@ -86,18 +108,19 @@ impl<H: StreamHandler> StreamHandler for Dozing<H> {
         Ok(())
     }
 
-    fn on_close(&mut self, cx: &mut Context<'_>, _why: &CloseReason) {
-        // Nobody may get this, whoever comes to sit in its place.
-        let _ = cx.handle().send(cx.id(), ());
-    }
-
     fn max_rest_bytes(&self) -> Option<usize> {
         self.handler.max_rest_bytes()
     }
 }
 
+/// Microseconds.
+const LONG_DOZE: u64 = 1_000_000;
 const WAKE: u32 = 1;
 const NEVER: u32 = 2;
+/// Due with `WAKE`, which cancels it.
+const TWIN: u32 = 3;
+const IDLE: u32 = 4;
+const BEHIND: Duration = Duration::from_millis(20);
 /// Of the wheel.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -128,12 +151,14 @@ pub(super) fn proxy_script(rng: &mut Rng) -> Script {
 }
 
 /// A room in which everybody hears everybody, over all reactors.
-pub(super) struct Chat;
+pub(super) struct Chat {
+    has_drained: bool,
+}
 
 impl Chat {
     pub(super) fn framed() -> Framed<Lines, Chat> {
         // Half a line of somebody who left is nothing to pass on.
-        Framed::new(Lines::new(Ending::Lf).require_ending(), Chat)
+        Framed::new(Lines::new(Ending::Lf).require_ending(), Chat { has_drained: false })
     }
 }
 
@@ -149,8 +174,23 @@ impl FrameHandler<Lines> for Chat {
         cx.write(b"ok\n");
         Ok(())
     }
+
+    /// Once, all others get something to be written: some of them have drained as well.
+    fn on_drain(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
+        if !std::mem::replace(&mut self.has_drained, true) {
+            let told = Broadcast::new(ROOM, SIGH.to_vec()).except(cx.id());
+            cx.broadcast(&told.slow(Slow::Queue));
+        }
+        Ok(())
+    }
 }
 
+/// Longer than what an outbox has drained at.
+const SIGH: &[u8] = &{
+    let mut sigh = [b'~'; 200];
+    sigh[199] = b'\n';
+    sigh
+};
 const ROOM: Group = Group(1);
 
 /// Somebody with a number, who counts what is said.
@@ -162,7 +202,9 @@ pub(super) fn chat_script(rng: &mut Rng) -> Script {
 }
 
 fn pad(speaker: u64, number: u64) -> String {
-    ".".repeat(((speaker ^ number) % 40) as usize)
+    // Some are too long to be copied for each who hears them.
+    let longest = if speaker % 4 == 0 { 400 } else { 40 };
+    ".".repeat(((speaker ^ number) % longest) as usize)
 }
 
 struct Listener {
@@ -190,6 +232,9 @@ impl Judge for Listener {
 
 impl Listener {
     fn hear_line(&mut self, line: &str) -> Result<(), String> {
+        if line.as_bytes() == SIGH {
+            return Ok(());
+        }
         if line == "ok\n" {
             self.missing = self.missing.checked_sub(1).ok_or("one answer too many")?;
             return Ok(());

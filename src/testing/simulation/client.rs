@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::book::{Book, Row, Why};
 use super::places;
 use super::script::Script;
-use super::seat::Seat;
+use super::seat::{LARGE_OUTBOX, Seat};
 use crate::base::rng::Rng;
 use crate::base::time::Time;
 use crate::hub::limits::Limits;
@@ -38,6 +38,7 @@ pub(super) struct Client {
     /// It has been ready to be read, and was not, since then.
     waits_since: Option<Wait>,
     saw_end: Option<Time>,
+    is_refused: bool,
     was_slow: bool,
 }
 
@@ -64,6 +65,8 @@ pub(super) struct Scene<'a> {
     pub(super) seats: &'a [Seat],
     pub(super) limits: &'a Limits,
     pub(super) is_stopping: bool,
+    /// Whether edges tell of errors.
+    pub(super) has_hints: bool,
 }
 
 impl Client {
@@ -106,6 +109,7 @@ impl Client {
             started,
             waits_since: None,
             saw_end: None,
+            is_refused: false,
             was_slow: false,
         }
     }
@@ -134,8 +138,12 @@ impl Client {
         Ok(Step::At(now + self.pause()))
     }
 
-    pub(super) fn leave(self) {
+    /// Its life is over.
+    pub(super) fn leave(self, scene: &Scene<'_>) {
         if let Behaviour::Resets(_) = self.behaviour {
+            if scene.has_hints && !self.is_unix && self.peer.is_connected() {
+                scene.book.note_reset(self.number);
+            }
             self.peer.reset();
         }
     }
@@ -143,6 +151,9 @@ impl Client {
     /// When nothing has moved for long: nobody may be waiting for anything.
     pub(super) fn check_still(&self, scene: &Scene<'_>) {
         let row = scene.book.row_of(self.number);
+        let is_queued = row.is_none() && self.peer.is_connected() && !self.peer.has_ended();
+        let is_due = is_queued && scene.has_room();
+        scene.book.check(!is_due, || format!("client {}: never accepted", self.number));
         let Some(row) = row.filter(|row| row.id.is_some() && row.why.is_none()) else { return };
         let is_all = self.said == self.script.says.len() && self.script.judge.is_content();
         let is_going = self.is_slow() || row.is_told || self.peer.has_ended();
@@ -233,11 +244,13 @@ impl Client {
         }
         let row = scene.book.row_of(self.number);
         let is_known = row.as_ref().is_none_or(|row| row.why.is_some());
-        if !is_known && now < *self.saw_end.get_or_insert(now) + REASON_WITHIN {
-            return Ok(false); // the connection lingers, and its handler is told in the end
-        }
         let is_all = self.said == self.script.says.len() && self.script.judge.is_content();
-        if !is_all && !self.is_excused(scene, row.as_ref()) {
+        let is_right = is_all || self.is_excused(scene, row.as_ref());
+        // Its connection, or whose fault it is, may linger; the handler is told in the end.
+        if !(is_right && is_known) && now < *self.saw_end.get_or_insert(now) + REASON_WITHIN {
+            return Ok(false);
+        }
+        if !is_right {
             return Err(self.told("without all answers", row.as_ref()));
         }
         if row.as_ref().is_some_and(|row| self.has_lost(scene, row)) {
@@ -258,12 +271,15 @@ impl Client {
     }
 
     /// An end is excused by what happened to this very connection only.
-    fn is_excused(&self, scene: &Scene<'_>, row: Option<&Row>) -> bool {
+    fn is_excused(&mut self, scene: &Scene<'_>, row: Option<&Row>) -> bool {
         if self.peer.mishap().is_some() {
             return true;
         }
-        // Nobody took it in any more.
-        let Some(row) = row else { return scene.is_stopping };
+        // Nobody took it in any more, or its like.
+        let Some(row) = row else {
+            self.is_refused = self.is_refused || scene.book.may_be_refused();
+            return scene.is_stopping || self.is_refused;
+        };
         let is_slow = self.is_slow();
         row.is_told
             || scene.book.with(|pages| pages.is_pairs(row))
@@ -271,8 +287,10 @@ impl Client {
                 Some(Why::TimedOut(deadline)) => {
                     is_slow || scene.book.with(|pages| pages.may_strike(row, deadline))
                 }
-                Some(Why::Limit) => is_slow,
+                Some(Why::Limit) => is_slow || scene.limits.outbox_max_bytes < LARGE_OUTBOX,
                 Some(Why::Overload) => scene.was_tight(row),
+                // Its time had run out: one that was closing already is not told before.
+                Some(Why::Shutdown) => true,
                 // A proxy that cannot begin its other half gives up, which only a shutdown does.
                 Some(Why::Aborted) => is_slow || scene.is_stopping && row.other.is_none(),
                 _ => false,
@@ -306,13 +324,24 @@ impl Scene<'_> {
         self.seats[self.book.with(|pages| pages.host_of(row))].was_tight(self.limits)
     }
 
+    /// Whether one more would be accepted, if it came.
+    fn has_room(&self) -> bool {
+        let count = self.seats[0].reactor.handle().connection_count();
+        !self.is_stopping && count <= self.limits.connections_low()
+    }
+
     /// Whether a connection may wait for others, which hold too many bytes, or for its other
     /// half, which is not made yet or comes to its end.
     fn is_held_up(&self, row: &Row) -> bool {
-        let is_over = |seat: &Seat| seat.reactor.buffered_bytes() > self.limits.buffered_bytes;
         let other = row.other.map(|other| self.book.row(other));
         let is_alone = other.is_some_and(|other| other.id.is_none() || other.why.is_some());
-        is_alone || self.seats.iter().any(is_over)
+        is_alone || self.is_over_budget()
+    }
+
+    /// Whether any reactor holds so many bytes that it does not read from everybody.
+    pub(super) fn is_over_budget(&self) -> bool {
+        let is_over = |seat: &Seat| seat.reactor.buffered_bytes() > self.limits.buffered_bytes;
+        self.seats.iter().any(is_over)
     }
 }
 

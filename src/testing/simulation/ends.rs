@@ -2,6 +2,7 @@
 //! or with somebody who did.
 
 use super::book::{Book, Pages, Role, Row, Why};
+use super::seat::LARGE_OUTBOX;
 use crate::sim::Mishap;
 
 impl Book {
@@ -15,7 +16,7 @@ impl Book {
                 pages.check(is_over, || format!("{:?} was opened and never closed", row.id));
                 let is_known = pages.has_reason(&row, was_tight);
                 let other = pages.far_end(&row).cloned();
-                pages.check(is_known, || format!("{row:?} ended for no reason, with {other:?}"));
+                pages.check(is_known, || format!("ended for no reason: {row:?}, with {other:?}"));
             }
         });
     }
@@ -32,10 +33,9 @@ impl Pages {
             Why::Aborted | Why::Fault => row.is_told || self.is_pairs(row),
             Why::Broken => self.is_anothers(row) || self.is_unnamed(row) || self.is_left(row),
             Why::TimedOut(deadline) => self.has_slow(row) || self.may_strike(row, deadline),
-            Why::Limit => self.has_slow(row),
+            Why::Limit => self.has_slow(row) || self.limits.outbox_max_bytes < LARGE_OUTBOX,
             Why::Overload => was_tight[self.host_of(row)],
-            // Those that were not made are not waited for.
-            Why::Shutdown => row.id.is_none() || row.is_told,
+            Why::Shutdown => true,
         }
     }
 
@@ -56,14 +56,14 @@ impl Pages {
         })
     }
 
-    /// Whether the row at the other end was told to close, and has lingered for as long as it may:
-    /// then what is still sent to it meets a reset.
+    /// Whether the row at the other end was told to close, and has lingered for as long as it may,
+    /// or as the shutdown lets it: then what is still sent to it meets a reset.
     fn is_left(&self, row: &Row) -> bool {
         self.far_end(row).is_some_and(|far| {
             let silent_since = far.heard.unwrap_or(far.made);
-            far.is_told
-                && far.is_closed
-                && self.world.now().since(silent_since) >= self.limits.linger
+            let now = self.world.now();
+            let is_over = now.since(silent_since) >= self.limits.linger || now >= self.shutdown_due;
+            far.is_told && far.is_closed && is_over
         })
     }
 

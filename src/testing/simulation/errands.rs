@@ -7,6 +7,7 @@ use super::book::{Book, Role};
 use super::places;
 use super::seat::Seat;
 use super::watched::Watched;
+use crate::base::address::Address;
 use crate::base::rng::Rng;
 use crate::base::time::Time;
 use crate::handler::{Context, StreamHandler};
@@ -19,6 +20,10 @@ pub(super) struct Errands {
     due: Vec<Time>,
     /// The rows of those that have begun.
     rows: Vec<usize>,
+    /// The first goes by a Unix socket: it alone has no name there, and can be told by that.
+    is_unix_next: bool,
+    /// Until then the far end's Unix socket answers nobody.
+    held_until: Option<Time>,
 }
 
 impl Errands {
@@ -28,11 +33,12 @@ impl Errands {
         let moment = |_| Time::ZERO + Duration::from_micros(rng.below(micros));
         let mut due: Vec<Time> = (0..count).map(moment).collect();
         due.sort_unstable_by(|a, b| b.cmp(a));
-        Errands { rng, due, rows: Vec::new() }
+        let is_unix_next = rng.chance(1, 2);
+        Errands { rng, due, rows: Vec::new(), is_unix_next, held_until: None }
     }
 
     pub(super) fn next(&self) -> Option<Time> {
-        self.due.last().copied()
+        self.due.last().copied().into_iter().chain(self.held_until).min()
     }
 
     pub(super) fn is_over(&self, book: &Book) -> bool {
@@ -48,7 +54,11 @@ impl Errands {
     /// Begins those that are due. Answers whether any was.
     pub(super) fn step(&mut self, world: &World, book: &Book, seats: &mut [Seat]) -> bool {
         let mut has_begun = false;
-        while self.next().is_some_and(|at| at <= world.now()) {
+        if self.held_until.is_some_and(|until| until <= world.now()) {
+            self.held_until = None;
+            world.release_connects(places::far_unix());
+        }
+        while self.due.last().is_some_and(|at| *at <= world.now()) {
             self.due.pop();
             has_begun = true;
             let seat = self.rng.below(seats.len() as u64) as usize;
@@ -58,13 +68,26 @@ impl Errands {
             let mut watched = Watched::new(book, Role::Outgoing, errand);
             watched.handler.row = watched.row;
             let row = watched.row;
-            let to = if self.rng.chance(1, 2) { places::far() } else { places::far_by_name() };
+            let to = self.choose(world);
             // There may be as many connections as there may.
             if seats[seat].connect(to, watched).is_ok() {
                 self.rows.push(row);
             }
         }
         has_begun
+    }
+
+    /// Where the next one leads.
+    fn choose(&mut self, world: &World) -> Address {
+        if std::mem::take(&mut self.is_unix_next) {
+            if self.rng.chance(1, 2) {
+                let span = Duration::from_micros(self.rng.below(HELD_MOST));
+                self.held_until = Some(world.now() + span);
+                world.hold_connects(places::far_unix());
+            }
+            return places::far_unix();
+        }
+        if self.rng.chance(1, 2) { places::far() } else { places::far_by_name() }
     }
 }
 
@@ -90,6 +113,8 @@ impl Errand {
 }
 
 const WINDOW: usize = 100;
+/// Microseconds.
+const HELD_MOST: u64 = 300_000;
 
 impl StreamHandler for Errand {
     fn on_open(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {

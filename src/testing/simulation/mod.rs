@@ -12,12 +12,16 @@
 //! | answers are right, whole and in order | at every byte that a client hears |
 //! | whoever ends in order has got everything; whoever does not, has a reason | at every end |
 //! | what a handler has taken is answered before its connection closes in order, in a shutdown too | at every end |
-//! | callbacks come in the order that is allowed, `on_open` first and `on_close` last, once each; input only where it is wanted, and what was left is shown again | at every callback |
+//! | callbacks come in the order that is allowed, `on_open` first and `on_close` last, once each; input only where it is wanted, and what was left is shown again; `on_drain` below the low mark | at every callback |
 //! | an id means one connection, and never another; a letter to one that has ended reaches nobody | at every callback |
-//! | deadlines and timers are never early; timers at most a tick late | at each of them |
-//! | nobody waits: when the world is still, whoever reads has its answers, and could say everything | whenever nothing has happened for 2 s |
+//! | deadlines and timers are never early, a message's not counting the time in which it was not wanted; timers at most a tick late | at each of them |
+//! | nobody waits: when the world is still, whoever reads has its answers, and could say everything; whoever has come is accepted, and whoever has gone forgotten | whenever nothing has happened for 2 s |
+//! | no letter waits for a reactor that nobody wakes | whenever nothing more happens at a moment |
 //! | whoever is ready, wants input and does not wait for the byte budget is read within **two turns** of its reactor | at every step of a client |
-//! | no connection is read beyond the budget of a turn, no listener accepts more than its own | at every turn |
+//! | no connection is read beyond the budget of a turn, and above the byte budget only the one with the permit; no listener accepts more than its own, or faster than it may | at every turn |
+//! | nobody is shown to a service who is to be denied, or whose host has as many connections as it may; as many are turned away as were refused | at every connection |
+//! | above the byte budget something moves, or somebody ends | at every turn |
+//! | a shutdown ends in its time | then |
 //! | connections and every outbox stay within their limits | at every turn, every callback |
 //! | every datagram is shown whole, answered once, and neither lost nor doubled but by a mishap: sums agree | at each, and at the end |
 //! | [`Reactor::check`](crate::Reactor::check): the books agree | now and then; in debug builds at every turn |
@@ -30,7 +34,7 @@
 //! wrong elsewhere excuses nobody.
 //!
 //! What is *not* promised, and so not looked at: that `buffered_bytes` is a ceiling (above it
-//! reactors read one connection at a time), and when a deadline that has passed takes effect.
+//! reactors read one connection at a time).
 //!
 //! Your own handler, in ten lines:
 //!
@@ -280,8 +284,11 @@ impl Simulation {
         matches!(self.kind, Kind::Own { .. })
     }
 
-    fn is_proxy(&self) -> bool {
-        matches!(self.kind, Kind::Builtin(Builtin::Proxy))
+    fn builtin_kind(&self) -> Option<Builtin> {
+        match self.kind {
+            Kind::Builtin(builtin) => Some(builtin),
+            Kind::Own { .. } => None,
+        }
     }
 }
 

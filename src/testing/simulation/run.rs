@@ -9,11 +9,14 @@ use super::book::Book;
 use super::client::{Client, Scene, Step};
 use super::datagrams::Callers;
 use super::errands::Errands;
+use super::places::client_host;
 use super::seat::{Seat, chosen_limits, seats};
-use super::{Simulation, Summary};
+use super::{Builtin, Simulation, Summary};
+use crate::base::prefix::Prefix;
 use crate::base::rng::Rng;
 use crate::base::time::Time;
 use crate::handler::Handle;
+use crate::hub::admission::Access;
 use crate::hub::limits::Limits;
 use crate::sim::{Mishap, World};
 
@@ -54,11 +57,15 @@ struct Run<'s> {
     /// Who goes on when.
     steps: BinaryHeap<Reverse<(Time, usize)>>,
     shutdown_at: Time,
+    /// How long a shutdown may take.
+    grace: Duration,
+    /// Since when there is one, and what hosts had lost by then.
+    stopping: (Time, Duration),
     calm_at: Time,
     stage: Stage,
     is_calm: bool,
     connections_max: usize,
-    /// Since when no reactor has turned, and how many turns there had been.
+    /// Since when no reactor has turned and no client left, and how many turns there had been.
     quiet: (Time, u64),
 }
 
@@ -80,16 +87,17 @@ impl<'s> Run<'s> {
         let capacity = if rng.chance(1, 2) { 1 << 16 } else { 50 + rng.below(5000) as usize };
         world.set_capacity(capacity);
         let limits = simulation.limits.clone().unwrap_or_else(|| chosen_limits(&mut rng));
-        let limits = match simulation.is_proxy() {
-            // Every client makes two, and a proxy that cannot make the second has to give up.
-            true => Limits { connections: limits.connections.max(1000), ..limits },
-            false => limits,
-        };
+        let limits = suited(simulation, limits);
         let to_come = simulation.clients.unwrap_or(1 + rng.below(60) as usize);
         let count = simulation.reactors.unwrap_or(1 + rng.below(3) as usize);
         let book = Book::new(world.clone(), to_come, count + 1, limits.clone());
         let (seats, handle) = seats(simulation, &world, &book, &limits, count, &mut rng)
             .map_err(|error| format!("cannot be set up: {error}"))?;
+        if rng.chance(1, 6) {
+            let denied = client_host(rng.below(to_come as u64) as usize);
+            book.with(|pages| pages.denied = Some(denied));
+            handle.set_access(Access::allow_all().deny(Prefix::from(denied)));
+        }
         let spread = simulation.spread.unwrap_or(Duration::from_millis(rng.below(2000)));
         let micros = spread.as_micros() as u64 + 1;
         let moment = |_| Time::ZERO + Duration::from_micros(rng.below(micros) / 250 * 250);
@@ -98,6 +106,8 @@ impl<'s> Run<'s> {
         // Now and then it ends with everybody still there.
         let is_early = simulation.spread.is_none() && rng.chance(1, 5);
         let early = Time::ZERO + Duration::from_micros(rng.below(micros));
+        let is_brief = is_early && rng.chance(1, 2);
+        let grace = if is_brief { Duration::from_millis(rng.below(2000)) } else { GRACE };
         let extras = if simulation.is_own() { 0 } else { 1 };
         let callers = Callers::new(&world, rng.below(4) as u8 * extras as u8, rng.next_u64());
         let errands = Errands::new(rng.below(6) * extras, spread, rng.next_u64());
@@ -118,6 +128,8 @@ impl<'s> Run<'s> {
             alive: 0,
             steps: BinaryHeap::new(),
             shutdown_at: if is_early { early } else { Time::MAX },
+            grace,
+            stopping: (Time::MAX, Duration::ZERO),
             calm_at: Time::ZERO + spread + FAULTS_FOR,
             stage: Stage::Serving,
             is_calm: false,
@@ -187,8 +199,9 @@ impl<'s> Run<'s> {
                 }
                 Step::Over => {
                     self.world.note(|| format!("client {number}  is over"));
-                    client.leave();
+                    client.leave(&self.scene());
                     self.alive -= 1;
+                    self.quiet.0 = now; // its end is on its way
                 }
             }
         }
@@ -234,13 +247,20 @@ impl<'s> Run<'s> {
             self.has_no_clients() && self.callers.is_over() && self.errands.is_over(&self.book);
         if self.stage == Stage::Serving && (is_done || now >= self.shutdown_at) {
             self.stage = Stage::Stopping;
+            self.stopping = (now, self.book.with(|pages| pages.lost()));
             self.world.note(|| "shutdown".to_owned());
             self.callers.give_up();
             self.errands.give_up();
-            self.handle.shutdown(GRACE);
+            self.book.with(|pages| pages.shutdown_due = now + self.grace);
+            self.handle.shutdown(self.grace);
         }
         if let Some((far, server)) = self.seats.split_last() {
             let is_stopped = server.iter().all(|seat| seat.is_stopped);
+            let (since, lost) = self.stopping;
+            let lost = self.book.with(|pages| pages.lost()) - lost;
+            if self.stage == Stage::Stopping && now > since + self.grace + lost + STALL_MOST {
+                self.book.check(is_stopped, || format!("a shutdown since {since} goes on"));
+            }
             if self.stage == Stage::Stopping && is_stopped {
                 self.stage = Stage::StoppingFar;
                 far.reactor.handle().shutdown(GRACE);
@@ -256,6 +276,8 @@ impl<'s> Run<'s> {
     /// Nobody has anything to do: on to what happens next.
     fn pass_time(&mut self) {
         let now = self.world.now();
+        let is_overslept = self.seats.iter().any(|seat| seat.is_overslept(&self.world));
+        self.book.check(!is_overslept, || "letters wait, and nobody is woken".to_owned());
         let mut next = self.calm_at.max(now + STILL * 2);
         let shutdown_at = Some(self.shutdown_at).filter(|_| self.stage == Stage::Serving);
         let others = [
@@ -271,9 +293,28 @@ impl<'s> Run<'s> {
         self.world.advance(next - now);
         if self.is_quiet() {
             self.quiet.0 = self.world.now();
+            self.check_forgotten();
             let scene = self.scene();
             self.clients.iter().flatten().for_each(|client| client.check_still(&scene));
         }
+    }
+
+    /// When nothing has moved for long: whoever has gone is known to nobody.
+    fn check_forgotten(&self) {
+        let scene = self.scene();
+        let has_gone = |&number: &usize| self.clients[number].is_none();
+        for number in (0..self.born).filter(has_gone) {
+            let row = self.book.row_of(number).filter(|row| row.is_open());
+            // The other half of a pair may still be on its way to somewhere.
+            let other = row.as_ref().and_then(|row| row.other).map(|other| self.book.row(other));
+            let is_waiting = other.is_some_and(|other| other.id.is_none() && other.why.is_none());
+            let is_kept = row.is_some() && !is_waiting && !scene.is_over_budget();
+            self.book.check(!is_kept, || format!("client {number}: has gone, and is kept"));
+        }
+        let servers = &self.seats[..self.seats.len() - 1];
+        let open: usize = servers.iter().map(|seat| seat.reactor.connection_count()).sum();
+        let counted = self.handle.connection_count();
+        self.book.check(open == counted, || format!("{counted} are counted, of {open}"));
     }
 
     /// Whether nothing has been on its way for so long that nobody can be waiting but in vain.
@@ -298,6 +339,7 @@ impl<'s> Run<'s> {
             seats: &self.seats,
             limits: &self.limits,
             is_stopping: self.stage > Stage::Serving,
+            has_hints: self.simulation.plan.hints,
         }
     }
 
@@ -312,6 +354,8 @@ impl<'s> Run<'s> {
         }
         let counted = self.handle.connection_count();
         self.book.check(counted == 0, || format!("{counted} connections are counted at the end"));
+        let clients = self.handle.client_count();
+        self.book.check(clients == 0, || format!("{clients} clients are counted at the end"));
         let sockets = self.world.open_sockets();
         self.book.check(sockets == 0, || format!("{sockets} sockets are left open"));
         let tight: Vec<bool> = self.seats.iter().map(|it| it.was_tight(&self.limits)).collect();
@@ -337,6 +381,17 @@ impl<'s> Run<'s> {
     }
 }
 
+/// The limits, but for those that would keep what is served from its work.
+fn suited(simulation: &Simulation, limits: Limits) -> Limits {
+    match simulation.builtin_kind() {
+        // Every client makes two, and a proxy that cannot make the second has to give up.
+        Some(Builtin::Proxy) => Limits { connections: limits.connections.max(1000), ..limits },
+        Some(Builtin::Echo | Builtin::Line) => limits,
+        // What is said to everybody must arrive.
+        Some(Builtin::Chat) | None => Limits { mailbox: Limits::default().mailbox, ..limits },
+    }
+}
+
 /// Far more than handlers and clients can do at one moment.
 const ROUNDS_MOST: u64 = 100_000;
 /// More than anything is on its way, or rests, or dozes.
@@ -344,4 +399,6 @@ const STILL: Duration = Duration::from_secs(2);
 /// After the last client has come.
 const FAULTS_FOR: Duration = Duration::from_secs(100);
 const ENDS_WITHIN: Duration = Duration::from_secs(600);
+/// More than a host stalls, which it may have begun to do before.
+const STALL_MOST: Duration = Duration::from_secs(6);
 const GRACE: Duration = Duration::from_secs(100);

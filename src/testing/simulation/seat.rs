@@ -13,7 +13,7 @@ use crate::base::id::ConnId;
 use crate::base::rng::Rng;
 use crate::base::time::Time;
 use crate::handler::{AtLimit, Connect, Handle, StreamHandler};
-use crate::hub::limits::Limits;
+use crate::hub::limits::{Limits, WhenFull};
 use crate::protocols::Echo;
 use crate::reactor::{Neighbours, Placement, Reactor, Spread};
 use crate::sim::{Mishap, Node, World};
@@ -25,14 +25,24 @@ pub(super) struct Seat {
     /// Its number among the seats.
     host: usize,
     node: usize,
+    is_far: bool,
     pub(super) turns: u64,
     /// When it goes on without news, as it said at the end of its turn: to ask it again would be
     /// a wake-up that nobody else gives.
     sleeps_until: Option<Time>,
     pub(super) stalled_until: Time,
     pub(super) is_stopped: bool,
+    stuck: Option<Stuck>,
     /// The most that its listeners accept in one turn, where all that come are its own.
     accepted_max: u64,
+}
+
+/// What a reactor had written and ended, handlers took of rests, and it holds, since when.
+struct Stuck {
+    state: ((u64, u64, u64), usize),
+    since: Time,
+    /// By its host.
+    lost: Duration,
 }
 
 impl Seat {
@@ -41,10 +51,12 @@ impl Seat {
             reactor,
             host,
             node,
+            is_far: false,
             turns: 0,
             sleeps_until: Some(Time::ZERO),
             stalled_until: Time::ZERO,
             is_stopped: false,
+            stuck: None,
             accepted_max,
         }
     }
@@ -57,6 +69,16 @@ impl Seat {
     ) -> Result<ConnId, AtLimit> {
         self.sleeps_until = Some(Time::ZERO);
         self.reactor.connect(to, handler)
+    }
+
+    /// Whether letters wait for it, and nobody has woken it.
+    pub(super) fn is_overslept(&self, world: &World) -> bool {
+        let (handle, now) = (self.reactor.handle(), world.now());
+        let has_letters = handle.has_letters((self.host % handle.reactor_count()) as u32);
+        has_letters
+            && !self.is_stopped
+            && self.next_turn(world).is_none_or(|next| next > now)
+            && now >= self.stalled_until
     }
 
     /// When it would turn next, by now or later.
@@ -91,12 +113,50 @@ impl Seat {
         book.check(accepted <= most || self.reactor.is_draining(), || {
             format!("{accepted} accepted in a turn")
         });
+        self.check_rate(world.now(), book);
+        self.check_relief(world.now(), book);
         self.turns += 1;
         self.is_stopped = turn.is_stopped;
         if self.turns % CHECK_EVERY == 0 {
             self.reactor.check();
         }
         Ok(true)
+    }
+
+    /// Where more bytes are held than may be, and nothing moves for as long as it may, somebody
+    /// has to go.
+    fn check_relief(&mut self, now: Time, book: &Book) {
+        let (most, overload) =
+            book.with(|pages| (pages.limits.buffered_bytes, pages.limits.overload));
+        let held = self.reactor.buffered_bytes();
+        if held <= most {
+            self.stuck = None;
+            return;
+        }
+        let counters = self.reactor.counters();
+        let rests_taken = book.with(|pages| pages.rests_taken);
+        let moved = (counters.written_bytes, counters.closed, rests_taken);
+        let lost = book.lost_by(self.host);
+        match &self.stuck {
+            Some(stuck) if stuck.state == (moved, held) => {
+                let latest = stuck.since + overload + (lost - stuck.lost) + TICK;
+                book.check(now <= latest, || {
+                    format!("{held} bytes are held since {}", stuck.since)
+                });
+            }
+            _ => self.stuck = Some(Stuck { state: (moved, held), since: now, lost }),
+        }
+    }
+
+    /// As many are accepted as may be in that time, and a burst of a tenth of a second's worth.
+    fn check_rate(&self, now: Time, book: &Book) {
+        let per_second = book.with(|pages| pages.limits.accepts_per_second);
+        if per_second < u32::MAX && !self.is_far {
+            let accepted = self.reactor.counters().accepted;
+            let span = (now - Time::ZERO) + Duration::from_millis(100);
+            let most = 1 + (span * per_second).as_secs();
+            book.check(accepted <= most, || format!("{accepted} accepted by {now}, of {most}"));
+        }
     }
 
     /// Whether it has ever held more bytes than it should.
@@ -164,34 +224,77 @@ fn far_end(world: &World, book: &Book, limits: &Limits, host: usize) -> io::Resu
     world.name(places::FAR_NAME, vec![([10, 0, 0, 3], 0).into(), ([10, 0, 0, 2], 0).into()]);
     let platform = world.node();
     let node = platform.number();
-    let limits = Limits { connections: usize::from(u16::MAX), ..limits.clone() };
-    let accepted_max = limits.accept_budget as u64;
+    let limits = Limits {
+        connections: usize::from(u16::MAX),
+        connections_per_client: usize::MAX,
+        accepts_per_second: u32::MAX,
+        mailbox: Limits::default().mailbox,
+        ..limits.clone()
+    };
+    let accepted_max = 2 * limits.accept_budget as u64;
     let mut reactor = Reactor::with_platform(platform, limits)?;
-    let book = book.clone();
-    reactor.listen(&places::far(), move |peer: &NetAddr| {
-        let echo = Watched::new(&book, Role::Far, Echo);
-        book.note_address(echo.row, peer.clone());
-        echo
-    })?;
-    Ok(Seat::new(reactor, host, node, accepted_max))
+    for address in [places::far(), places::far_unix()] {
+        let book = book.clone();
+        reactor.listen(&address, move |peer: &NetAddr| {
+            let echo = Watched::new(&book, Role::Far, Echo);
+            book.note_address(echo.row, peer.clone());
+            echo
+        })?;
+    }
+    Ok(Seat { is_far: true, ..Seat::new(reactor, host, node, accepted_max) })
 }
 
-/// Small ones, so that they are met.
+/// Small ones, so that they are met. Most deadlines are as usual, or others would hide behind
+/// them.
 pub(super) fn chosen_limits(rng: &mut Rng) -> Limits {
     let high = 100 + rng.below(20_000) as usize;
     let is_tight = rng.chance(1, 4);
+    let usual = Limits::default();
+    let mut some = |odds, bound| rng.chance(1, odds).then(|| rng.below(bound));
+    let mut span = |usual| {
+        let short = some(10, SHORT_MOST).map(|millis| Duration::from_millis(20 + millis));
+        short.unwrap_or(usual)
+    };
+    let spans = [usual.overload, usual.first_byte, usual.idle, usual.message].map(&mut span);
+    let [overload, first_byte, idle, message] = spans;
+    let spans = [usual.write_progress, usual.connect, usual.flush, usual.linger].map(&mut span);
+    let [write_progress, connect, flush, linger] = spans;
+    let mailbox = some(4, 4).map_or(usual.mailbox, |few| 1 + few as usize);
+    let connections_per_client = some(6, 4).map_or(usize::MAX, |few| 1 + few as usize);
+    let datagram_budget = some(2, 4).map_or(usual.datagram_budget, |few| 1 + few as usize);
+    let outbox_max_bytes = some(8, 20_000).map_or(LARGE_OUTBOX, |more| high + more as usize);
+    let accepts_per_second = some(6, 200).map_or(u32::MAX, |few| 20 + few as u32);
     Limits {
         connections: if rng.chance(1, 3) { 4 + rng.below(12) as usize } else { 1000 },
+        when_full: if rng.chance(1, 2) { WhenFull::Wait } else { WhenFull::Refuse },
+        connections_per_client,
+        accepts_per_second,
+        overload,
+        first_byte,
+        idle,
+        message,
+        write_progress,
+        connect,
+        flush,
+        linger,
+        mailbox,
         outbox_low_bytes: 1 + rng.below(100) as usize,
         outbox_high_bytes: high,
-        outbox_max_bytes: 1 << 20,
-        buffered_bytes: if is_tight { 4000 } else { 1 << 26 },
+        outbox_max_bytes,
+        datagram_budget,
+        buffered_bytes: if is_tight { 300 + rng.below(4000) as usize } else { 1 << 26 },
         read_budget_bytes: if rng.chance(1, 2) { 1 << 16 } else { 1 + rng.below(5000) as usize },
         accept_budget: 1 + rng.below(8) as usize,
         ..Limits::default()
     }
 }
 
+/// More than there is to say.
+pub(super) const LARGE_OUTBOX: usize = 1 << 20;
+/// Milliseconds, of a deadline that is meant to strike.
+const SHORT_MOST: u64 = 500;
+/// Of the wheel.
+const TICK: Duration = Duration::from_millis(1);
 const CHECK_EVERY: u64 = 64;
 /// Microseconds, of [`Mishap::HostStalls`].
 const STALL_MOST: u64 = 5_000_000;
