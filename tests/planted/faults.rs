@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! fault: a wake-up is lost after a short write
-//! seed: 3
+//! seed: 3 client 19: never answered
 //! --- src/hub/mod.rs
 //!          self.budget.add(charge, now);
 //! -        self.mark_dirty(slot);
 //! ```
 //!
 //! A hunk has no line numbers: the lines that stay and those that go must be in the file exactly
-//! once as they stand here, so that a fault whose place has changed is told of. In place of `seed`
-//! there may be `open`, with why the simulation is not known to find it.
+//! once as they stand here, so that a fault whose place has changed is told of. Behind `seed` stands
+//! the first that found it, and which promise was broken. In its place there may be `elsewhere`,
+//! with the test that finds what a simulation cannot, and why it cannot.
 
 use std::fs;
 use std::path::Path;
@@ -30,8 +31,8 @@ pub(crate) struct Fault {
 pub(crate) enum Found {
     /// By the simulation, at this seed first.
     Seed(u64),
-    /// Not that anybody knows.
-    Open,
+    /// By a test of that name, in that file.
+    Elsewhere { file: &'static str, test: &'static str },
 }
 
 pub(crate) static FAULTS: LazyLock<Vec<Fault>> = LazyLock::new(|| {
@@ -44,8 +45,11 @@ impl Fault {
         let mut lines = entry.lines();
         let name = lines.next()?;
         let found = match lines.next()?.split_once(": ")? {
-            ("seed", seed) => Found::Seed(seed.parse().ok()?),
-            ("open", _) => Found::Open,
+            ("seed", found) => Found::Seed(found.split_once(' ')?.0.parse().ok()?),
+            ("elsewhere", found) => {
+                let (file, test) = found.split_once(' ')?.0.split_once("::")?;
+                Found::Elsewhere { file, test }
+            }
             _ => return None,
         };
         let file = lines.next()?.strip_prefix("--- ")?;
@@ -69,8 +73,15 @@ impl Fault {
     pub(crate) fn seed(&self) -> Option<u64> {
         match self.found {
             Found::Seed(seed) => Some(seed),
-            Found::Open => None,
+            Found::Elsewhere { .. } => None,
         }
+    }
+
+    /// Whether the test that finds it is there.
+    pub(crate) fn has_test(&self) -> bool {
+        let Found::Elsewhere { file, test } = self.found else { return true };
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file));
+        text.is_ok_and(|text| text.contains(&format!("fn {test}(")))
     }
 
     /// The file without the fault.

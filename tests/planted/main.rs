@@ -38,6 +38,8 @@ fn every_fault_has_its_place() {
     assert_eq!(names.len(), FAULTS.len(), "two faults have one name");
     let broken: Vec<String> = FAULTS.iter().filter_map(|fault| fault.planted().err()).collect();
     assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
+    let untested = FAULTS.iter().find(|fault| !fault.has_test());
+    assert!(untested.is_none(), "{:?}: no test of that name", untested.map(|it| it.name));
 }
 
 /// What found a fault once finds it again should it come back.
