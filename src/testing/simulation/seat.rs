@@ -148,10 +148,11 @@ impl Seat {
         }
     }
 
-    /// As many are accepted as may be in that time, and a burst of a tenth of a second's worth.
+    /// As many are accepted as may be in that time, and a burst of a tenth of a second's worth. At
+    /// a shutdown all who are in the queue are.
     fn check_rate(&self, now: Time, book: &Book) {
         let per_second = book.with(|pages| pages.limits.accepts_per_second);
-        if per_second < u32::MAX && !self.is_far {
+        if per_second < u32::MAX && !self.is_far && !self.reactor.is_draining() {
             let accepted = self.reactor.counters().accepted;
             let span = (now - Time::ZERO) + Duration::from_millis(100);
             let most = 1 + (span * per_second).as_secs();
