@@ -155,7 +155,8 @@ impl Seat {
         if per_second < u32::MAX && !self.is_far && !self.reactor.is_draining() {
             let accepted = self.reactor.counters().accepted;
             let span = (now - Time::ZERO) + Duration::from_millis(100);
-            let most = 1 + (span * per_second).as_secs();
+            let interval = Duration::from_secs(1) / per_second;
+            let most = 1 + (span.as_nanos() / interval.as_nanos()) as u64;
             book.check(accepted <= most, || format!("{accepted} accepted by {now}, of {most}"));
         }
     }
