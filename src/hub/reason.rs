@@ -152,3 +152,17 @@ impl fmt::Display for Gone {
 impl Error for Gone {}
 
 const _: () = assert!(size_of::<Option<CloseReason>>() <= 16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_shows_the_error_that_it_is_made_of() {
+        let fault = Fault::new("no such verb");
+        assert_eq!(
+            (format!("{fault}"), format!("{fault:?}")),
+            ("no such verb".into(), "\"no such verb\"".into())
+        );
+    }
+}

@@ -97,11 +97,13 @@ fn one_who_closes_is_skipped_and_one_who_is_gone_is_no_member() {
 #[test]
 fn a_ticket_tells_what_became_of_a_broadcast_from_elsewhere() {
     let mut rig = joining();
-    let _peers: Vec<Peer> = (0..2).map(|_| rig.connect()).collect();
+    let _peers: Vec<Peer> = (0..3).map(|_| rig.connect()).collect();
+    let closing = rig.log.id(0);
+    rig.reactor.desk().close_other(closing).unwrap();
     let ticket = rig.reactor.handle().broadcast(Broadcast::new(ROOM, *b"hi")).unwrap();
     assert_eq!(ticket.receipt(), None);
     rig.settle();
-    assert_eq!(ticket.receipt(), Some(receipt(2, 0, 0)));
+    assert_eq!(ticket.receipt(), Some(receipt(2, 1, 0)));
 }
 
 #[test]

@@ -120,8 +120,10 @@ fn a_broadcast_reaches_the_members_on_all_reactors() {
     let ticket = rigs[0].reactor.handle().broadcast(crate::Broadcast::new(group, *b"hi")).unwrap();
     rigs[0].settle();
     assert_eq!(ticket.receipt(), None, "one has not answered");
+    assert_eq!(ticket.wait(Duration::ZERO), None);
     rigs[1].settle();
     assert_eq!(ticket.receipt().map(|it| it.sent), Some(2));
+    assert_eq!(ticket.wait(Duration::ZERO), ticket.receipt());
     assert!(peers.iter().all(|peer| peer.receive() == b"hi"));
 }
 
