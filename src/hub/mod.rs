@@ -327,6 +327,9 @@ impl Hub {
         change(row);
         if was_served && !row.is_served() {
             row.hold_clock(now);
+            if row.flags.has(Flags::ERROR) {
+                self.mark_dirty(slot); // it would not learn of it by reading
+            }
             self.budget.pass_on(slot);
         } else if row.is_served() && !was_served {
             row.release_clock(now);

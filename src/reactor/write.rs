@@ -127,16 +127,16 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.slots.clear();
     }
 
-    /// An edge told of an error. One who is being read learns it there, after the last bytes;
-    /// anybody else ends now.
+    /// An edge told of an error. One who is being read learns it there, after the last bytes,
+    /// unless reading stops before; anybody else ends now.
     fn check_error(&mut self, slot: u32) {
         let hub = &mut self.desk.hub;
         let row = hub.row(slot);
-        row.flags.clear(Flags::ERROR);
         let has_more = row.flags.has(Flags::READABLE) && !row.flags.has(Flags::EOF_SEEN);
         if row.is_to_be_read() && has_more {
             return;
         }
+        row.flags.clear(Flags::ERROR);
         let Some(source) = self.sources[slot as usize].as_mut() else { return };
         if let Err(error) = self.platform.connected(source) {
             match StreamError::of(&error) {
