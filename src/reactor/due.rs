@@ -110,8 +110,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let (id, used) = (hub.id(slot), hub.budget.used());
         let what = format_args!("{id} holds most of {used} bytes: it ends");
         hub.log(Notice::Overload, Level::Warn, what);
-        hub.abort(slot, CloseReason::Overload);
-        self.drop_rest(slot);
+        hub.abort(slot, CloseReason::Overload); // what it holds goes with it, this turn
         self.desk.hub.budget.note_relief(self.desk.hub.now);
     }
 
