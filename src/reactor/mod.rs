@@ -338,7 +338,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Whether there is something to do that neither a list nor a deadline tells of.
     #[inline]
     fn has_news(&self) -> bool {
-        !self.shutdown.is_unasked()
+        self.is_ending()
             || !self.attempts.is_empty()
             || self.is_holding
             || self.desk.handle.has_news(self.desk.hub.reactor)

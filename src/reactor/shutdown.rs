@@ -36,12 +36,6 @@ impl Stage {
         self == Stage::Stopped
     }
 
-    /// No end is in sight.
-    #[inline]
-    pub(super) fn is_unasked(self) -> bool {
-        self == Stage::Running
-    }
-
     /// Connections come and go as they like.
     pub(super) fn is_running(self) -> bool {
         matches!(self, Stage::Running | Stage::WindingDown { .. })

@@ -32,7 +32,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                     if edge.ready.without(Readiness::WRITABLE) == Readiness::READABLE
                         && !is_watched =>
                 {
-                    self.read_straight(slot, edge.ready, most);
+                    self.read_straight(slot, edge, most);
                 }
                 _ => self.note_edge(edge),
             }
@@ -47,7 +47,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// The turn at reading of a connection that has been sent something: one read of up to `most`
     /// bytes, as a rule.
     #[inline(always)] // on the way of every request
-    fn read_straight(&mut self, slot: u32, ready: Readiness, most: usize) {
+    fn read_straight(&mut self, slot: u32, edge: Edge, most: usize) {
         let index = slot as usize;
         let hub = &mut self.desk.hub;
         let (Some(row), Some(Some(source))) =
@@ -56,7 +56,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             return;
         };
         if !row.is_plain() || !hub.budget.is_calm() {
-            return self.note_usual(slot, ready);
+            return self.note_edge(edge); // something waits, or it has had its turn
         }
         let count = match self.platform.read(source, &mut self.scratch[..most]) {
             Ok(count) if 0 < count && count < most && self.platform.short_read_drains(source) => {
@@ -108,12 +108,6 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     // Where it is left.
-
-    /// Something waits, or is not wanted, or this is the second edge in a turn.
-    #[inline(never)]
-    fn note_usual(&mut self, slot: u32, ready: Readiness) {
-        self.note_edge(Edge { token: Token::Connection(slot), ready });
-    }
 
     /// Those who are to be read on wait for the next turn; the others may forget that they had
     /// this one.
