@@ -189,7 +189,7 @@ pub use base::histogram::Histogram;
 pub use base::id::{ConnId, EndpointId};
 pub use base::prefix::{Prefix, PrefixError};
 pub use base::rng::Rng;
-pub use base::time::Time;
+pub use base::time::{Time, Timeout};
 pub use handler::{
     AtLimit, Connect, Context, DatagramContext, DatagramHandler, Desk, FrameHandler, Framed,
     Handle, Refused, ReplyTooLarge, Service, ServiceContext, StreamHandler, Ticket,

@@ -84,9 +84,62 @@ impl fmt::Debug for Time {
     }
 }
 
+/// How long to wait at most.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Timeout {
+    nanos: u64,
+}
+
+impl Timeout {
+    /// Not at all.
+    pub const ZERO: Timeout = Timeout { nanos: 0 };
+    /// As long as it takes.
+    pub const NEVER: Timeout = Timeout { nanos: u64::MAX };
+
+    /// From one moment until another; [`Time::MAX`] is never.
+    #[inline]
+    pub(crate) const fn between(now: Time, until: Time) -> Timeout {
+        match until {
+            Time::MAX => Timeout::NEVER,
+            _ => Timeout { nanos: until.nanos_since(now) },
+        }
+    }
+
+    /// In milliseconds, rounded up: whoever sleeps for less than was asked for would turn again and
+    /// again until the time has come.
+    #[inline]
+    pub(crate) const fn as_millis_up(self) -> u64 {
+        self.nanos.div_ceil(1_000_000)
+    }
+
+    /// `None` is as long as it takes.
+    pub fn span(self) -> Option<Duration> {
+        (self != Timeout::NEVER).then_some(Duration::from_nanos(self.nanos))
+    }
+}
+
+/// `None` is as long as it takes.
+impl From<Option<Duration>> for Timeout {
+    fn from(span: Option<Duration>) -> Timeout {
+        Timeout::between(Time::ZERO, span.map_or(Time::MAX, |span| Time::ZERO + span))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn timeouts_are_spans_or_none() {
+        let second = Duration::from_secs(1);
+        for span in [None, Some(Duration::ZERO), Some(second)] {
+            assert_eq!(Timeout::from(span).span(), span);
+        }
+        assert_eq!(Timeout::from(Some(Duration::MAX)), Timeout::NEVER);
+        assert_eq!(Timeout::between(Time::from_millis(7), Time::from_millis(5)), Timeout::ZERO);
+        assert_eq!(Timeout::between(Time::ZERO, Time::from_nanos(1_000_001)).as_millis_up(), 2);
+        assert!(Timeout::ZERO < Timeout::from(Some(second)) && Timeout::NEVER.as_millis_up() > 0);
+    }
 
     #[test]
     fn arithmetic_saturates_at_both_ends() {

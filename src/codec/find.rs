@@ -10,70 +10,84 @@ use memchr::arch::x86_64::sse2::memchr::{One, Two};
 /// Where the first `byte` is; the length of the input, where there is none.
 #[inline(always)]
 pub(super) fn find(byte: u8, input: &[u8]) -> usize {
-    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-    if let Some(one) = One::new(byte) {
-        return near(input, |piece| one.find(piece), |rest| far(byte, rest));
-    }
-    memchr::memchr(byte, input).unwrap_or(input.len())
+    find_near(byte, input).unwrap_or_else(|from| from + far(byte, &input[from..]))
 }
 
 /// Where the first of either is; the length of the input, where there is none.
 #[inline(always)]
 pub(super) fn find_either(first: u8, second: u8, input: &[u8]) -> usize {
+    find_either_near(first, second, input)
+        .unwrap_or_else(|from| from + far_either(first, second, &input[from..]))
+}
+
+/// Where the first `byte` is, if that is among the first [`NEAR_BYTES`] of an input that has so
+/// many; otherwise from where it is to be looked for.
+#[inline(always)]
+pub(super) fn find_near(byte: u8, input: &[u8]) -> Result<usize, usize> {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    if let Some(one) = One::new(byte) {
+        return near(input, |piece| one.find(piece));
+    }
+    near(input, |piece| memchr::memchr(byte, piece))
+}
+
+/// As [`find_near`], for either.
+#[inline(always)]
+pub(super) fn find_either_near(first: u8, second: u8, input: &[u8]) -> Result<usize, usize> {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
     if let Some(two) = Two::new(first, second) {
-        return near(input, |piece| two.find(piece), |rest| far_either(first, second, rest));
+        return near(input, |piece| two.find(piece));
     }
-    memchr::memchr2(first, second, input).unwrap_or(input.len())
+    near(input, |piece| memchr::memchr2(first, second, piece))
 }
 
-/// Looks `here` in the first few pieces, and in the rest by `far`.
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+/// Looks `here` in the first few pieces.
 #[inline(always)]
-fn near(
-    input: &[u8],
-    here: impl Fn(&[u8]) -> Option<usize>,
-    far: impl Fn(&[u8]) -> usize,
-) -> usize {
-    let Some((near, rest)) = input.split_first_chunk::<NEAR_BYTES>() else { return far(input) };
+fn near(input: &[u8], here: impl Fn(&[u8]) -> Option<usize>) -> Result<usize, usize> {
+    let Some(near) = input.first_chunk::<NEAR_BYTES>() else { return Err(0) };
     for (index, piece) in near.chunks_exact(STEP_BYTES).enumerate() {
         if let Some(found) = here(piece) {
-            return index * STEP_BYTES + found;
+            return Ok(index * STEP_BYTES + found);
         }
     }
-    NEAR_BYTES + far(rest)
+    Err(NEAR_BYTES)
 }
 
-// The two are calls, so that only what is likely is inlined. They look near by once more.
+// These are calls, so that only what is likely is inlined. They look near by once more.
 
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline(never)]
 fn far(byte: u8, input: &[u8]) -> usize {
-    let by_memchr = |rest: &[u8]| memchr::memchr(byte, rest).unwrap_or(rest.len());
-    let Some(one) = One::new(byte) else { return by_memchr(input) };
-    let here = |piece: &[u8]| one.find(piece);
-    near(
-        input,
-        here,
-        |rest| {
-            if rest.len() < NEAR_BYTES { short(rest, here) } else { by_memchr(rest) }
-        },
-    )
+    let all = |rest: &[u8]| memchr::memchr(byte, rest).unwrap_or(rest.len());
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    if let Some(one) = One::new(byte) {
+        return nearer_first(input, |piece| one.find(piece), all);
+    }
+    all(input)
 }
 
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline(never)]
 fn far_either(first: u8, second: u8, input: &[u8]) -> usize {
-    let by_memchr = |rest: &[u8]| memchr::memchr2(first, second, rest).unwrap_or(rest.len());
-    let Some(two) = Two::new(first, second) else { return by_memchr(input) };
-    let here = |piece: &[u8]| two.find(piece);
-    near(
-        input,
-        here,
-        |rest| {
-            if rest.len() < NEAR_BYTES { short(rest, here) } else { by_memchr(rest) }
-        },
-    )
+    let all = |rest: &[u8]| memchr::memchr2(first, second, rest).unwrap_or(rest.len());
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    if let Some(two) = Two::new(first, second) {
+        return nearer_first(input, |piece| two.find(piece), all);
+    }
+    all(input)
+}
+
+/// Looks `here` in the first few pieces, and in the others too where they are few; otherwise in
+/// `all` of them at once.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[inline(always)]
+fn nearer_first(
+    input: &[u8],
+    here: impl Fn(&[u8]) -> Option<usize>,
+    all: impl Fn(&[u8]) -> usize,
+) -> usize {
+    near(input, &here).unwrap_or_else(|from| {
+        let rest = &input[from..];
+        from + if rest.len() < NEAR_BYTES { short(rest, here) } else { all(rest) }
+    })
 }
 
 /// Looks `here` in each piece. The last one overlaps the one before, where nothing was found.
@@ -92,12 +106,11 @@ fn short(input: &[u8], here: impl Fn(&[u8]) -> Option<usize>) -> usize {
 }
 
 /// What one instruction compares.
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-const STEP_BYTES: usize = 16;
+const STEP_BYTES: usize =
+    if cfg!(all(target_arch = "x86_64", target_feature = "sse2")) { 16 } else { NEAR_BYTES };
 
 /// From there on `memchr` is quicker, its call included.
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-const NEAR_BYTES: usize = 4 * STEP_BYTES;
+pub(super) const NEAR_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::fmt;
 
 pub use error::{LineEncodeError, LineError};
 
-use super::find::{find, find_either};
+use super::find::{NEAR_BYTES, find, find_either, find_either_near, find_near};
 use super::{Decoder, Encoder, Excerpt};
 
 /// What ends a line.
@@ -124,11 +124,32 @@ pub struct Lines {
     requires_ending: bool,
     /// The most bytes of text in one line.
     limit_bytes: usize,
-    /// The first bytes of the waiting line in which no ending begins. In `CrLf` they hold neither
-    /// CR nor LF. Zero between lines, and `scanned_bytes <= input.len()` at every call.
-    scanned_bytes: usize,
+    search: Search,
     /// Where in the stream the waiting line starts.
     offset: u64,
+}
+
+/// How the ending of the waiting line is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Search {
+    /// Near by: an LF.
+    Lf,
+    /// Near by: the first CR or LF.
+    CrLf,
+    /// From here, which is within the input at every call: no ending begins before. In
+    /// [`Ending::CrLf`] there is neither CR nor LF.
+    From(usize),
+}
+
+impl Search {
+    /// At the start of a line.
+    fn new(ending: Ending, limit_bytes: usize) -> Search {
+        match ending {
+            _ if limit_bytes < NEAR_BYTES => Search::From(0), // what is near may be too long
+            Ending::CrLf => Search::CrLf,
+            Ending::Any | Ending::Lf => Search::Lf,
+        }
+    }
 }
 
 impl Lines {
@@ -142,14 +163,14 @@ impl Lines {
             ending,
             requires_ending: false,
             limit_bytes: Lines::DEFAULT_LIMIT_BYTES,
-            scanned_bytes: 0,
+            search: Search::new(ending, Lines::DEFAULT_LIMIT_BYTES),
             offset: 0,
         }
     }
 
     /// Allows lines of up to `limit_bytes` of text, the ending not counted.
     pub fn with_limit(self, limit_bytes: usize) -> Lines {
-        Lines { limit_bytes, ..self }
+        Lines { limit_bytes, search: Search::new(self.ending, limit_bytes), ..self }
     }
 
     /// Makes a last line without an ending an error. For protocols in which half a command must
@@ -167,7 +188,7 @@ impl Lines {
     /// What came in place of a line was taken by somebody else.
     #[inline]
     pub(super) fn pass(&mut self, taken: usize) {
-        self.scanned_bytes = 0;
+        self.search = Search::new(self.ending, self.limit_bytes);
         self.offset += taken as u64;
     }
 
@@ -176,45 +197,26 @@ impl Lines {
         self.limit_bytes
     }
 
-    // Short lines that have come in full and follow one another are usual. Their way is inlined
-    // always: left to itself the compiler makes it a call, with the result going through memory.
     #[inline(always)]
-    fn decode_as<'a, const IS_STRICT: bool>(
-        &mut self,
-        input: &'a [u8],
-    ) -> Result<Option<(Line<'a>, usize)>, LineError> {
-        let ending = match IS_STRICT {
-            true => Ending::CrLf,
-            false if self.ending == Ending::Lf => Ending::Lf,
-            false => Ending::Any,
-        };
-        let mut index = if self.scanned_bytes == 0 { ending.find(input) } else { input.len() };
-        let is_usual = index < input.len() && index <= self.limit_bytes;
-        if !(is_usual && ending.is_at(index, input)) {
-            match self.unusual(input, index)? {
-                Some(at) => index = at,
-                None => return Ok(None),
-            }
-        }
-        let line = ending.line_to(index, input);
-        self.scanned_bytes = 0;
+    fn take<'a>(&mut self, line: Line<'a>) -> Option<(Line<'a>, usize)> {
         self.offset += line.whole.len() as u64;
-        Ok(Some((line, line.whole.len())))
+        Some((line, line.whole.len()))
     }
 
-    /// Where the ending of a line is that is not the usual one: it was looked at before, or `find`
-    /// found something else. No ending is an error, or a wait.
+    /// Where the ending of a line is that is not the usual one, which begins at `from` or behind
+    /// it. No ending is an error, or a wait.
     #[inline(never)]
-    fn unusual(&mut self, input: &[u8], mut index: usize) -> Result<Option<usize>, LineError> {
-        if self.scanned_bytes > 0 {
-            index = self.scanned_bytes + self.ending.find(&input[self.scanned_bytes..]);
-        }
+    fn unusual(&mut self, input: &[u8], from: usize) -> Result<Option<usize>, LineError> {
+        let index = from + self.ending.find(&input[from..]);
         if index == input.len() {
             return self.wait(input, index).map(|()| None);
         }
         if self.ending.is_at(index, input) {
-            let is_short = self.ending.line_to(index, input).text_bytes <= self.limit_bytes;
-            return if is_short { Ok(Some(index)) } else { Err(self.too_long(input)) };
+            if self.ending.line_to(index, input).text_bytes > self.limit_bytes {
+                return Err(self.too_long(input));
+            }
+            self.search = Search::new(self.ending, self.limit_bytes);
+            return Ok(Some(index));
         }
         if &input[index..] == b"\r" {
             return self.wait(input, index).map(|()| None);
@@ -233,7 +235,7 @@ impl Lines {
                 return Err(self.too_long(line));
             }
         }
-        self.scanned_bytes = scanned_bytes;
+        self.search = Search::From(scanned_bytes);
         Ok(())
     }
 
@@ -264,6 +266,12 @@ impl Lines {
     }
 }
 
+/// A call, which leaves the registers to the other search.
+#[inline(never)]
+fn find_cr_or_lf(input: &[u8]) -> Result<usize, usize> {
+    find_either_near(b'\r', b'\n', input)
+}
+
 /// [`Ending::Any`] with the default limit.
 impl Default for Lines {
     fn default() -> Lines {
@@ -275,13 +283,27 @@ impl Decoder for Lines {
     type Frame<'a> = Line<'a>;
     type Error = LineError;
 
-    // What a line ends with is asked once, and not at each step.
+    // Short lines that have come in full and follow one another are usual. Their way is inlined
+    // always: left to itself the compiler makes it a call, with the result going through memory.
     #[inline(always)]
     fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Option<(Line<'a>, usize)>, LineError> {
-        match self.ending {
-            Ending::CrLf => self.decode_as::<true>(input),
-            Ending::Any | Ending::Lf => self.decode_as::<false>(input),
-        }
+        let usual = match self.search {
+            Search::Lf => {
+                let ending = if self.ending == Ending::Lf { Ending::Lf } else { Ending::Any };
+                find_near(b'\n', input).map(|at| ending.line_to(at, input))
+            }
+            Search::CrLf => match find_cr_or_lf(input) {
+                Ok(at) if !Ending::CrLf.is_at(at, input) => Err(at),
+                found => found.map(|at| Ending::CrLf.line_to(at, input)),
+            },
+            Search::From(from) => Err(from),
+        };
+        let from = match usual {
+            Ok(line) => return Ok(self.take(line)),
+            Err(from) => from,
+        };
+        let Some(index) = self.unusual(input, from)? else { return Ok(None) };
+        Ok(self.take(self.ending.line_to(index, input)))
     }
 
     /// The last line, if it has no ending; `None` if there is nothing behind the last ending.

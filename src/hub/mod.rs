@@ -476,9 +476,10 @@ impl Hub {
         }
     }
 
-    /// A turn begins to work, for others to see.
+    /// A turn begins to work at this moment, for others to see.
     #[inline]
-    pub(crate) fn begin_turn(&self) {
+    pub(crate) fn begin_turn(&mut self, now: Time) {
+        self.now = now;
         self.counters.pulse.begin(self.counters.turns.get() + 1);
     }
 

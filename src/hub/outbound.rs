@@ -108,11 +108,19 @@ impl Outbound {
     /// its input wanted, and nothing to be written or offered before.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
-        const INDIFFERENT: Flags = Flags::HEARD.with(Flags::OPENED).with(Flags::READABLE);
+        const INDIFFERENT: Flags = Flags::HEARD.with(Flags::READABLE);
         let is_plain =
             self.phase == Phase::Open && self.flags.0 & !INDIFFERENT.0 == Flags::WRITABLE.0;
         debug_assert!(!is_plain || self.outbox.is_none(), "what waits is dirty, or blocked");
         is_plain
+    }
+
+    /// One that is [plain](Outbound::is_plain) was read at this moment, and nothing is left to read.
+    #[inline]
+    pub(crate) fn note_read(&mut self, now: Time) {
+        debug_assert!(self.is_plain(), "other flags would be lost");
+        self.flags = Flags::WRITABLE.with(Flags::HEARD);
+        self.last_activity = now;
     }
 
     /// Whether input is wanted, and the reactor has room for it.
@@ -274,8 +282,6 @@ impl Flags {
     pub(crate) const FINISHING: Flags = Flags(1 << 11);
     /// It was ended.
     pub(crate) const FINISHED: Flags = Flags(1 << 12);
-    /// `on_open` was called.
-    pub(crate) const OPENED: Flags = Flags(1 << 13);
     /// The handler panicked and gets no further call.
     pub(crate) const SILENCED: Flags = Flags(1 << 14);
     /// The socket is to be reset rather than closed.

@@ -25,10 +25,10 @@ pub(crate) struct Stage {
     /// The address and the length of what was just read.
     read: usize,
     read_len: usize,
-    /// The last piece, where it repeats what was read.
+    /// The last piece, where it repeats what was read: from which address to which.
     echo: Range<usize>,
-    /// Where the echo may end with no more to be asked: within what was read, and no more staged
-    /// than `high`. Zero where it may not grow.
+    /// The address where the echo may end with no more to be asked: within what was read, and no
+    /// more staged than `high`. Zero where it may not grow.
     echo_max: usize,
     /// Those before it.
     pieces: Vec<Piece>,
@@ -67,18 +67,19 @@ impl Stage {
 
     /// Opens for the callback of `owner`, who is about to be shown `read`. What it writes may
     /// stand here only if it `may_write` and nothing waits in its outbox.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn open(&mut self, owner: u32, may_write: bool, read: &[u8]) {
         debug_assert!(self.is_empty(), "what the last one wrote has not been sent");
         self.owner = owner;
         self.writer = if may_write { owner } else { NOBODY };
         self.read = read.as_ptr().addr();
         self.read_len = read.len();
-        self.echo_max = if may_write { read.len().min(self.high) } else { 0 };
+        self.echo = self.read..self.read;
+        self.echo_max = if may_write { self.read + read.len().min(self.high) } else { 0 };
     }
 
     /// Later writes go to outboxes again.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn close(&mut self) {
         self.owner = NOBODY;
         self.writer = NOBODY;
@@ -86,7 +87,7 @@ impl Stage {
     }
 
     /// What was written has left, and the stage closes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end(&mut self) {
         self.clear();
         self.close();
@@ -131,7 +132,7 @@ impl Stage {
     /// where it does not, or too much would be staged.
     #[inline(always)] // on the way of every answer
     pub(crate) fn echo(&mut self, bytes: &[u8]) -> bool {
-        let at = bytes.as_ptr().addr().wrapping_sub(self.read);
+        let at = bytes.as_ptr().addr();
         let goes_on = at == self.echo.end && at + bytes.len() <= self.echo_max;
         if goes_on {
             self.echo.end = at + bytes.len();
@@ -140,9 +141,9 @@ impl Stage {
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let at = bytes.as_ptr().addr().wrapping_sub(self.read);
-        let is_read = at < self.read_len && bytes.len() <= self.read_len - at;
-        if !is_read {
+        let at = bytes.as_ptr().addr();
+        let read = self.read..self.read + self.read_len;
+        if !(read.contains(&at) && bytes.len() <= read.end - at) {
             self.push_own(bytes);
         } else if at == self.echo.end {
             self.echo.end += bytes.len();
@@ -155,18 +156,24 @@ impl Stage {
 
     /// Something else follows: the echo is a piece like any other.
     fn end_echo(&mut self) {
-        let echo = std::mem::replace(&mut self.echo, 0..0);
-        if !echo.is_empty() {
-            self.pieces_len += echo.len();
-            self.pieces.push(Piece::Read(echo));
+        if !self.echo.is_empty() {
+            self.pieces_len += self.echo.len();
+            self.pieces.push(Piece::Read(self.echo_in_read()));
         }
+        self.echo = self.read..self.read;
+    }
+
+    /// Where in what was read the echo stands.
+    #[inline(always)]
+    fn echo_in_read(&self) -> Range<usize> {
+        self.echo.start - self.read..self.echo.end - self.read
     }
 
     /// Says anew how far the echo may grow.
     fn bound_echo(&mut self) {
         let room = self.high.saturating_sub(self.pieces_len);
         let is_open = self.writer != NOBODY;
-        let most = self.read_len.min(self.echo.start.saturating_add(room));
+        let most = (self.read + self.read_len).min(self.echo.start.saturating_add(room));
         self.echo_max = if is_open { most } else { 0 };
     }
 
@@ -225,8 +232,10 @@ impl Stage {
     /// The bytes, where they are all in one piece. `read` is the buffer that was read into.
     #[inline(always)] // on the way of every answer
     pub(crate) fn single<'a>(&'a self, read: &'a [u8]) -> Option<&'a [u8]> {
+        if self.pieces.is_empty() {
+            return Some(&read[self.echo_in_read()]);
+        }
         match &self.pieces[..] {
-            [] => Some(&read[self.echo.clone()]),
             [piece] if self.echo.is_empty() => Some(self.bytes_of(piece, read)),
             _ => None,
         }
@@ -236,7 +245,7 @@ impl Stage {
     /// buffer that was read into.
     pub(crate) fn gather<'a>(&'a self, read: &'a [u8], slices: &mut [IoSlice<'a>]) -> usize {
         let pieces = self.pieces.iter().map(|piece| self.bytes_of(piece, read));
-        let echo = (!self.echo.is_empty()).then(|| &read[self.echo.clone()]);
+        let echo = (!self.echo.is_empty()).then(|| &read[self.echo_in_read()]);
         let mut filled = 0;
         for (slice, bytes) in slices.iter_mut().zip(pieces.chain(echo)) {
             *slice = IoSlice::new(bytes);
@@ -272,9 +281,9 @@ impl Stage {
     }
 
     /// Forgets what was written.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn clear(&mut self) {
-        self.echo = 0..0;
+        self.echo.start = self.echo.end;
         self.echo_max = 0;
         self.pieces_len = 0;
         if !self.pieces.is_empty() {

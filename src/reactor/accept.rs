@@ -362,7 +362,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let hub = &mut self.desk.hub;
         hub.counters.opened.add(1);
         let row = &mut hub.rows[slot as usize];
-        row.flags.set(Flags::OPENED.with(Flags::WRITABLE));
+        row.flags.set(Flags::WRITABLE);
         let next = super::due::next_deadline(row, &hub.limits);
         hub.agenda.by(slot, next);
         self.call(slot, Callback::Open, Answers::AtOnce, |handler, cx| handler.on_open(cx));

@@ -153,19 +153,21 @@ fn told<R>(unwound: Result<Result<R, Fault>, String>) -> Outcome<R> {
 /// Runs code that is not ours; a panic comes back as its message.
 #[inline]
 pub(super) fn unwound<R>(foreign: impl FnOnce() -> R) -> Result<R, String> {
-    catch_unwind(AssertUnwindSafe(foreign)).map_err(|payload| {
-        let message = message_of(&*payload);
-        // Even what was thrown may panic while it is dropped; what that throws is let be.
-        if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(again);
-        }
-        message
-    })
+    catch_unwind(AssertUnwindSafe(foreign)).map_err(message_of)
 }
 
 /// What a panic said, escaped and cut, as it may quote what a peer sent.
 #[cold]
-fn message_of(payload: &(dyn Any + Send)) -> String {
+pub(super) fn message_of(payload: Box<dyn Any + Send>) -> String {
+    let message = escaped_text(&*payload);
+    // Even what was thrown may panic while it is dropped; what that throws is let be.
+    if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(again);
+    }
+    message
+}
+
+fn escaped_text(payload: &(dyn Any + Send)) -> String {
     let text = payload
         .downcast_ref::<&str>()
         .copied()

@@ -46,7 +46,7 @@ use self::shutdown::Stage as ShutdownStage;
 use crate::base::address::NetAddr;
 use crate::base::carry::Carry;
 use crate::base::rate::Rate;
-use crate::base::time::Time;
+use crate::base::time::{Time, Timeout};
 use crate::handler::handle::Letter;
 use crate::handler::{Desk, Handle, StreamHandler};
 use crate::hub::agenda::Agenda;
@@ -90,7 +90,6 @@ use crate::sys::{Edge, Os, Platform, Readiness, ReceiveBatch, Token};
 /// ```
 pub struct Reactor<M: 'static = (), P: Platform = Os> {
     platform: P,
-    edges: Vec<Edge>,
 
     // The columns of connections; `insert` and `remove` keep them in step with the hub's rows.
     sources: Vec<Option<P::Stream>>,
@@ -149,28 +148,34 @@ pub struct Turn {
     pub is_stopped: bool,
 }
 
-/// What a reactor knows as it goes to sleep: the moment, and what there is to do without an edge
-/// or a letter.
+/// What there is to do without an edge or a letter.
 #[derive(Clone, Copy)]
 struct Outlook {
-    now: Time,
     has_work: bool,
     /// The nearest deadline; [`Time::MAX`] is never.
     next: Time,
+    standing: Standing,
+}
+
+/// The part of it that changes only where all steps are taken, or between turns.
+#[derive(Clone, Copy)]
+struct Standing {
+    /// The nearest deadline that is no connection's.
+    next: Time,
+    /// Whether every turn takes all steps, as something is waited for that tells in no other way.
+    is_restless: bool,
 }
 
 impl Outlook {
-    /// How long to sleep, where a host waits for no longer than `wait`.
     #[inline]
-    fn patience(self, wait: Option<Duration>) -> Option<Duration> {
-        if self.has_work {
-            return Some(Duration::ZERO);
-        }
-        if self.next == Time::MAX {
-            return wait;
-        }
-        let next = self.next.since(self.now);
-        Some(wait.map_or(next, |wait| wait.min(next)))
+    fn is_due(self, now: Time) -> bool {
+        self.has_work || self.next <= now || self.standing.is_restless
+    }
+
+    /// How long to sleep at this moment.
+    #[inline]
+    fn timeout(self, now: Time) -> Timeout {
+        if self.has_work { Timeout::ZERO } else { Timeout::between(now, self.next) }
     }
 }
 
@@ -224,7 +229,6 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let accept_rate = Rate::per_second(hub.limits.accepts_per_second);
         Ok(Reactor {
             platform,
-            edges: Vec::new(),
             sources: Vec::new(),
             inbounds: Vec::new(),
             desk: Desk::new(hub, handle),
@@ -254,13 +258,13 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// The system's call to wait failed, which it does only when something is badly wrong.
     pub fn run(&mut self) -> io::Result<Report> {
         self.restart();
-        let mut outlook = self.outlook();
+        let mut outlook = self.outlook(self.standing());
+        let mut now = self.platform.now();
         loop {
-            let (turn, after) = self.turn_from(outlook, None)?;
+            let turn = self.turn_from(&mut outlook, &mut now, Timeout::NEVER)?;
             if turn.is_stopped {
                 return Ok(self.report);
             }
-            outlook = after;
         }
     }
 
@@ -270,33 +274,34 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// # Errors
     /// As for [`run`](Reactor::run).
     pub fn turn(&mut self, wait: Option<Duration>) -> io::Result<Turn> {
-        let outlook = self.outlook(); // the last turn may be long ago
-        self.turn_from(outlook, wait).map(|(turn, _)| turn)
+        // The last turn may be long ago.
+        let (mut outlook, mut now) = (self.outlook(self.standing()), self.platform.now());
+        self.turn_from(&mut outlook, &mut now, wait.into())
     }
 
-    /// A turn that begins with this outlook. Answers also the one that it leaves, so that the next
-    /// one need not ask.
+    /// A turn that begins with this outlook at this moment, and leaves those that the next one may
+    /// begin with, so that it need not ask.
     fn turn_from(
         &mut self,
-        outlook: Outlook,
-        wait: Option<Duration>,
-    ) -> io::Result<(Turn, Outlook)> {
-        let patience = outlook.patience(wait); //                  zero while a list is not empty
-        self.platform.wait(patience, &mut self.edges)?; //     1   sleep: an edge, a deadline, a letter
-        let now = self.platform.now(); //                      2   the moment of this turn
-        self.desk.hub.now = now;
-        self.desk.hub.begin_turn();
-        let edges = self.take_edges(); //                      3   usual requests are served; flags
-        let (mut has_work, mut next) = (self.has_work(), self.next_due());
-        if has_work || next <= now || self.has_news() {
+        outlook: &mut Outlook,
+        now: &mut Time,
+        wait: Timeout,
+    ) -> io::Result<Turn> {
+        let timeout = outlook.timeout(*now).min(wait); //          zero while a list is not empty
+        let found = self.platform.wait(timeout)?; //           1   sleep: an edge, a deadline, a letter
+        let began = self.platform.now(); //                    2   the moment of this turn
+        self.desk.hub.begin_turn(began);
+        let edges = self.take_edges(found); //                 3   usual requests are served; flags
+        *outlook = self.outlook(outlook.standing);
+        if outlook.is_due(began) || self.has_news() {
             self.work();
-            (has_work, next) = (self.has_work(), self.next_due());
+            *outlook = self.outlook(self.standing());
         }
         self.check_in_debug();
-        let ended = self.platform.now();
-        self.note_turn(ended.nanos_since(now));
-        let turn = Turn { edges, has_work, is_stopped: self.shutdown.is_stopped() };
-        Ok((turn, Outlook { now: ended, has_work, next }))
+        *now = self.platform.now();
+        self.note_turn(now.nanos_since(began));
+        let is_stopped = self.shutdown.is_stopped();
+        Ok(Turn { edges, has_work: outlook.has_work, is_stopped })
     }
 
     /// The steps for everything else.
@@ -317,31 +322,29 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// where only an edge or a letter could wake it. For loops that wait by other means than
     /// [`turn`](Reactor::turn).
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.outlook().patience(None)
+        self.outlook(self.standing()).timeout(self.platform.now()).span()
     }
 
-    fn outlook(&self) -> Outlook {
-        let now = self.platform.now();
-        Outlook { now, has_work: self.has_work(), next: self.next_due() }
+    #[inline]
+    fn outlook(&self, standing: Standing) -> Outlook {
+        let next = self.desk.hub.agenda.next().min(standing.next);
+        Outlook { has_work: self.has_work(), next, standing }
     }
 
-    /// The nearest deadline; [`Time::MAX`] is never.
-    fn next_due(&self) -> Time {
+    fn standing(&self) -> Standing {
         let hub = &self.desk.hub;
-        let mut next = hub.agenda.next().min(self.endpoint_agenda.next());
-        if let Some(since) = hub.budget.stuck_since() {
-            next = next.min(since + hub.limits.overload);
+        let stuck_since = hub.budget.stuck_since();
+        let stuck_until = stuck_since.map_or(Time::MAX, |since| since + hub.limits.overload);
+        Standing {
+            next: self.endpoint_agenda.next().min(self.shutdown.deadline()).min(stuck_until),
+            is_restless: self.is_ending() || !self.attempts.is_empty() || self.is_holding,
         }
-        next.min(self.shutdown.deadline())
     }
 
     /// Whether there is something to do that neither a list nor a deadline tells of.
     #[inline]
     fn has_news(&self) -> bool {
-        self.is_ending()
-            || !self.attempts.is_empty()
-            || self.is_holding
-            || self.desk.handle.has_news(self.desk.hub.reactor)
+        self.desk.hub.budget.is_over() || self.desk.handle.has_news(self.desk.hub.reactor)
     }
 
     /// Whether a list holds work, so that the reactor must not sleep.
@@ -354,7 +357,6 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     /// An edge becomes flags, and whoever it concerns goes on a list. Nothing is read yet.
-    #[inline(never)] // the usual ones are served without
     fn note_edge(&mut self, edge: Edge) {
         const NOT_ALL: Readiness =
             Readiness::READ_CLOSED.with(Readiness::ERROR).with(Readiness::PRIORITY);

@@ -17,7 +17,7 @@ use super::watch::Direction;
 use super::{State, World};
 use crate::base::address::{Address, NetAddr};
 use crate::base::id::ConnId;
-use crate::base::time::Time;
+use crate::base::time::{Time, Timeout};
 use crate::sys::{
     DatagramOptions, Edge, ListenOptions, Platform, Readiness, Received, Socket, StreamOptions,
     Token, Wake,
@@ -39,6 +39,8 @@ pub struct Node {
     looked_up: VecDeque<Answer>,
     /// Tokens of closed sockets that the next wait still names.
     ghosts: Vec<Token>,
+    /// What the last wait has found.
+    edges: Vec<Edge>,
 }
 
 /// A simulated stream of bytes: a name for what the world owns.
@@ -90,6 +92,7 @@ impl Node {
             looking_up: Vec::new(),
             looked_up: VecDeque::new(),
             ghosts: Vec::new(),
+            edges: Vec::new(),
         }
     }
 
@@ -130,11 +133,10 @@ impl Node {
     }
 
     /// Collects what is due. Answers whether anything is.
-    fn look(&mut self, edges: &mut Vec<Edge>) -> bool {
-        let due_index = edges.len();
+    fn look(&mut self) -> bool {
         let now = self.world.with(|state| {
             let State { net, whims, .. } = state;
-            net.gather(self.id, edges, || whims.deals(Mishap::LateEdge));
+            net.gather(self.id, &mut self.edges, || whims.deals(Mishap::LateEdge));
             net.agenda.now
         });
         let is_woken = self.alarm.is_set.swap(false, Ordering::AcqRel);
@@ -149,14 +151,15 @@ impl Node {
                 index += 1;
             }
         }
-        is_woken || edges.len() > due_index || !self.looked_up.is_empty()
+        is_woken || !self.edges.is_empty() || !self.looked_up.is_empty()
     }
 
-    /// Adds the edges that nobody is owed; `due_index` is where this wait's own begin.
-    fn embellish(&mut self, due_index: usize, edges: &mut Vec<Edge>) {
+    /// Adds the edges that nobody is owed.
+    fn embellish(&mut self) {
+        let edges = &mut self.edges;
         let both = Readiness::READABLE.with(Readiness::WRITABLE);
         self.world.with(|state| {
-            for index in due_index..edges.len() {
+            for index in 0..edges.len() {
                 let Edge { token, ready } = edges[index];
                 if state.deals(Mishap::DoubledEdge) {
                     edges.push(edges[index]);
@@ -173,7 +176,7 @@ impl Node {
             if state.deals(Mishap::StrayEdge) {
                 edges.extend(state.somebody(self.id).map(|token| Edge { token, ready: both }));
             }
-            for &edge in &edges[due_index..] {
+            for &edge in &*edges {
                 state.happened(Happening::Told { node: self.id, edge });
             }
         });
@@ -189,8 +192,8 @@ impl Platform for Node {
         self.world.now()
     }
 
-    fn wait(&mut self, timeout: Option<Duration>, edges: &mut Vec<Edge>) -> io::Result<()> {
-        let due_index = edges.len();
+    fn wait(&mut self, timeout: Timeout) -> io::Result<usize> {
+        self.edges.clear();
         let (until, is_idle) = self.world.with(|state| {
             state.waits += 1;
             if state.deals(Mishap::ClockJumps) {
@@ -199,9 +202,9 @@ impl Platform for Node {
                 state.net.advance(state.now() + jump);
             }
             state.net.advance(state.now());
-            (timeout.map(|timeout| state.now() + timeout), state.deals(Mishap::IdleWake))
+            (timeout.span().map(|span| state.now() + span), state.deals(Mishap::IdleWake))
         });
-        while !self.look(edges) && !is_idle {
+        while !self.look() && !is_idle {
             let next = self.world.next_event().filter(|&at| until.is_none_or(|until| at <= until));
             if let Some(next) = next {
                 self.world.with(|state| state.net.advance(next));
@@ -209,15 +212,19 @@ impl Platform for Node {
             }
             let Some(until) = until else {
                 self.world.with(|state| state.stalled_waits += 1);
-                return Ok(());
+                return Ok(0);
             };
-            self.embellish(due_index, edges);
-            let has_stray = edges.len() > due_index;
+            self.embellish();
+            let has_stray = !self.edges.is_empty();
             self.world.with(|state| state.pass_time(until, has_stray));
-            return Ok(());
+            return Ok(self.edges.len());
         }
-        self.embellish(due_index, edges);
-        Ok(())
+        self.embellish();
+        Ok(self.edges.len())
+    }
+
+    fn edge(&self, index: usize) -> Edge {
+        self.edges[index]
     }
 
     fn waker(&self) -> Arc<dyn Wake> {

@@ -35,7 +35,6 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use batch::{Apart, Arrivals, Arrived, Payloads, ReceiveBatch};
 pub use descriptors::descriptor_count;
@@ -58,7 +57,7 @@ use self::mmsg as many;
 use self::one_by_one as many;
 use crate::base::address::{Address, NetAddr};
 use crate::base::id::ConnId;
-use crate::base::time::Time;
+use crate::base::time::{Time, Timeout};
 
 /// What a platform must provide.
 ///
@@ -81,9 +80,11 @@ pub trait Platform: 'static {
     /// The clock.
     fn now(&self) -> Time;
 
-    /// Appends edges, waiting until there is one, `timeout` has passed, or a waker was used.
-    /// `None` waits for as long as it takes. Returning early, with nothing, is allowed.
-    fn wait(&mut self, timeout: Option<Duration>, edges: &mut Vec<Edge>) -> io::Result<()>;
+    /// Waits until there is an edge, `timeout` has passed, or a waker was used. Answers how many
+    /// may be asked for by [`edge`](Platform::edge). Returning early, with nothing, is allowed.
+    fn wait(&mut self, timeout: Timeout) -> io::Result<usize>;
+    /// One of the edges that the last [`wait`](Platform::wait) has found, by its index.
+    fn edge(&self, index: usize) -> Edge;
 
     /// What ends a [`wait`](Platform::wait) from another thread.
     fn waker(&self) -> Arc<dyn Wake>;
@@ -231,6 +232,11 @@ pub enum Token {
     Endpoint(u32),
 }
 
+impl Token {
+    /// Names no socket: the edge is a waker's.
+    pub const NOBODY: Token = Token::Endpoint(u32::MAX);
+}
+
 /// News that a socket may have become ready.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Edge {
@@ -241,6 +247,8 @@ pub struct Edge {
 }
 
 /// What an edge says, as a set of flags. Only the first two can be relied on everywhere.
+//
+// The numbers of those that Linux has too are the same there.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Readiness(u8);
 
@@ -248,15 +256,15 @@ impl Readiness {
     /// Reading is worth trying.
     pub const READABLE: Readiness = Readiness(1);
     /// Writing is worth trying.
-    pub const WRITABLE: Readiness = Readiness(2);
+    pub const WRITABLE: Readiness = Readiness(4);
     /// The peer has ended its direction.
-    pub const READ_CLOSED: Readiness = Readiness(4);
+    pub const READ_CLOSED: Readiness = Readiness(32);
     /// Our direction is closed.
-    pub const WRITE_CLOSED: Readiness = Readiness(8);
+    pub const WRITE_CLOSED: Readiness = Readiness(64);
     /// The connection has failed (a reset, for one).
-    pub const ERROR: Readiness = Readiness(16);
+    pub const ERROR: Readiness = Readiness(8);
     /// There is urgent data.
-    pub const PRIORITY: Readiness = Readiness(32);
+    pub const PRIORITY: Readiness = Readiness(2);
 
     /// Both sets together.
     #[must_use]
@@ -270,9 +278,15 @@ impl Readiness {
         Readiness(self.0 & !other.0)
     }
 
-    /// The set as a number, the flags in the order above.
+    /// The set as a number.
     pub(crate) const fn bits(self) -> u8 {
         self.0
+    }
+
+    /// The set that has this number.
+    #[inline]
+    pub(crate) const fn from_bits(bits: u8) -> Readiness {
+        Readiness(bits)
     }
 
     /// Whether any flag of `other` is set.

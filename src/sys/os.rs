@@ -18,7 +18,7 @@ use mio::{Interest, Poll};
 use self::events::Events;
 use crate::base::address::{Address, NetAddr};
 use crate::base::id::ConnId;
-use crate::base::time::Time;
+use crate::base::time::{Time, Timeout};
 use crate::sys::endpoint::{OsDatagram, OsListener};
 use crate::sys::look_up::LookUps;
 use crate::sys::net::{self, DatagramOptions, ListenOptions, StreamOptions};
@@ -70,23 +70,23 @@ impl Os {
     fn spin(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let start = Instant::now();
         let most = timeout.map_or(self.busy_poll, |timeout| timeout.min(self.busy_poll));
-        while self.events.is_empty() && start.elapsed() < most {
-            self.events.poll(&mut self.poll, Some(Duration::ZERO))?;
+        while self.events.len() == 0 && start.elapsed() < most {
+            self.events.poll(&mut self.poll, Timeout::ZERO)?;
         }
         Ok(())
     }
 
-    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        if self.busy_poll.is_zero() || timeout == Some(Duration::ZERO) {
-            return self.events.poll(&mut self.poll, timeout);
-        }
+    /// Spins for a while before it sleeps.
+    #[inline(never)]
+    fn poll_busily(&mut self, timeout: Timeout) -> io::Result<()> {
         self.events.clear();
+        let timeout = timeout.span();
         self.spin(timeout)?;
-        if !self.events.is_empty() {
+        if self.events.len() > 0 {
             return Ok(());
         }
         let rest = timeout.map(|timeout| timeout.saturating_sub(self.busy_poll));
-        self.events.poll(&mut self.poll, rest)
+        self.events.poll(&mut self.poll, rest.into())
     }
 
     fn register(&self, socket: &impl Socket, token: Token, interest: Interest) -> io::Result<()> {
@@ -151,20 +151,22 @@ impl Platform for Os {
         Time::from_nanos(raw::monotonic_nanos() - self.start)
     }
 
-    fn wait(&mut self, timeout: Option<Duration>, edges: &mut Vec<Edge>) -> io::Result<()> {
-        match self.poll(timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-            outcome => outcome?,
+    #[inline]
+    fn wait(&mut self, timeout: Timeout) -> io::Result<usize> {
+        let is_busy = !self.busy_poll.is_zero() && timeout != Timeout::ZERO;
+        let outcome = match is_busy {
+            false => self.events.poll(&mut self.poll, timeout),
+            true => self.poll_busily(timeout),
+        };
+        match outcome {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+            outcome => outcome.map(|()| self.events.len()),
         }
-        let mut is_woken = false;
-        edges.extend(self.events.iter().map(|(token, ready)| {
-            is_woken |= token == WAKER;
-            Edge { token: unpack(token), ready }
-        }));
-        if is_woken {
-            edges.retain(|edge| edge.token != unpack(WAKER));
-        }
-        Ok(())
+    }
+
+    #[inline(always)] // on the way of every request
+    fn edge(&self, index: usize) -> Edge {
+        Edge { token: unpack(self.events.token(index)), ready: self.events.ready(index) }
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
@@ -350,9 +352,15 @@ fn pack(token: Token) -> mio::Token {
     mio::Token(index | flag)
 }
 
+/// [`Token::NOBODY`] for [`WAKER`].
+#[inline(always)]
 fn unpack(token: mio::Token) -> Token {
     let index = (token.0 & !ENDPOINT) as u32;
-    if token.0 & ENDPOINT == 0 { Token::Connection(index) } else { Token::Endpoint(index) }
+    match token {
+        _ if token.0 & ENDPOINT == 0 => Token::Connection(index),
+        WAKER => Token::NOBODY,
+        _ => Token::Endpoint(index),
+    }
 }
 
 /// How many events one call takes from the system; what is left over comes with the next.

@@ -9,112 +9,132 @@ use crate::sys::{Socket, raw, socket};
 
 /// A stream of the operating system.
 #[derive(Debug)]
-pub struct OsStream {
-    /// `None` once the write end of a pipe was finished, for which there is no way but closing.
-    file: Option<File>,
-    kind: Kind,
-    /// It came from outside, where a duplicate of the descriptor may still be open.
-    is_adopted: bool,
-}
+pub struct OsStream(Kind);
 
 /// There are as many of these as connections.
 const _: () = assert!(size_of::<OsStream>() == 8);
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What came from outside is adopted: a duplicate of the descriptor may still be open.
+#[derive(Debug)]
 enum Kind {
-    Tcp,
+    Tcp {
+        file: File,
+        is_adopted: bool,
+    },
     /// A Unix socket, or one of a rarer sort.
-    Socket,
+    Socket {
+        file: File,
+        is_adopted: bool,
+    },
     /// A terminal, a serial line, a FIFO that was opened for both.
-    Duplex,
+    Duplex(File),
     /// The read end of a pipe.
-    Input,
+    Input(File),
     /// The write end of a pipe.
-    Output,
+    Output(File),
+    /// It was one once: there is no way to finish it but closing.
+    Finished,
 }
 
 impl OsStream {
     /// A socket of our own making.
     pub(super) fn new(socket: OwnedFd, is_tcp: bool) -> OsStream {
-        let kind = if is_tcp { Kind::Tcp } else { Kind::Socket };
-        OsStream { file: Some(socket.into()), kind, is_adopted: false }
+        OsStream::socket(socket.into(), is_tcp, false)
+    }
+
+    fn socket(file: File, is_tcp: bool, is_adopted: bool) -> OsStream {
+        OsStream(match is_tcp {
+            true => Kind::Tcp { file, is_adopted },
+            false => Kind::Socket { file, is_adopted },
+        })
     }
 
     /// A descriptor from outside.
     pub(super) fn adopt(fd: OwnedFd) -> io::Result<OsStream> {
-        let kind = match socket::inspect(fd.as_fd())? {
+        let found = socket::inspect(fd.as_fd())?;
+        let access = raw::access(fd.as_fd())?;
+        match &found {
             Some(found) if !found.is_stream => return Err(invalid("not a stream socket")),
             Some(found) if found.is_listening == Some(true) => {
                 return Err(invalid("a listening socket, not a connected one"));
             }
-            Some(found) if found.is_tcp => Kind::Tcp,
-            Some(_) => Kind::Socket,
-            None => match raw::access(fd.as_fd())? {
-                (true, true) => Kind::Duplex,
-                (_, false) => Kind::Input,
-                (false, _) => Kind::Output,
-            },
-        };
-        raw::set_non_blocking_and_close_on_exec(fd.as_fd())?;
-        Ok(OsStream { file: Some(fd.into()), kind, is_adopted: true })
+            _ => raw::set_non_blocking_and_close_on_exec(fd.as_fd())?,
+        }
+        let file = fd.into();
+        Ok(match (found, access) {
+            (Some(found), _) => OsStream::socket(file, found.is_tcp, true),
+            (None, (true, true)) => OsStream(Kind::Duplex(file)),
+            (None, (_, false)) => OsStream(Kind::Input(file)),
+            (None, (false, _)) => OsStream(Kind::Output(file)),
+        })
     }
 
-    pub(super) fn is_tcp(&self) -> bool {
-        self.kind == Kind::Tcp
-    }
-
-    pub(super) fn is_adopted(&self) -> bool {
-        self.is_adopted
-    }
-
-    pub(super) fn is_socket(&self) -> bool {
-        matches!(self.kind, Kind::Tcp | Kind::Socket)
-    }
-
-    pub(super) fn can_read(&self) -> bool {
-        self.kind != Kind::Output
-    }
-
-    pub(super) fn can_write(&self) -> bool {
-        self.kind != Kind::Input
-    }
-
-    pub(super) fn connected(&self) -> io::Result<NetAddr> {
-        match &self.file {
-            Some(file) if self.is_socket() => socket::connected(file.as_fd()),
-            _ => Ok(NetAddr::Unnamed),
+    /// It, where it is a socket.
+    #[inline(always)]
+    fn as_socket(&self) -> Option<BorrowedFd<'_>> {
+        match &self.0 {
+            Kind::Tcp { file, .. } | Kind::Socket { file, .. } => Some(file.as_fd()),
+            _ => None,
         }
     }
 
-    #[inline]
+    pub(super) fn is_tcp(&self) -> bool {
+        matches!(self.0, Kind::Tcp { .. })
+    }
+
+    pub(super) fn is_adopted(&self) -> bool {
+        match self.0 {
+            Kind::Tcp { is_adopted, .. } | Kind::Socket { is_adopted, .. } => is_adopted,
+            _ => true, // we make nothing else
+        }
+    }
+
+    pub(super) fn is_socket(&self) -> bool {
+        self.as_socket().is_some()
+    }
+
+    pub(super) fn can_read(&self) -> bool {
+        !matches!(self.0, Kind::Output(_))
+    }
+
+    pub(super) fn can_write(&self) -> bool {
+        !matches!(self.0, Kind::Input(_))
+    }
+
+    pub(super) fn connected(&self) -> io::Result<NetAddr> {
+        self.as_socket().map_or(Ok(NetAddr::Unnamed), socket::connected)
+    }
+
+    #[inline(always)] // on the way of every request, as is `write`
     pub(super) fn read(&self, into: &mut [u8]) -> io::Result<usize> {
-        match &self.file {
-            Some(file) if self.is_socket() => socket::read(file.as_fd(), into),
-            _ => self.read_other(into),
+        match self.as_socket() {
+            Some(socket) => socket::read(socket, into),
+            None => self.read_other(into),
         }
     }
 
     #[inline(never)]
     fn read_other(&self, into: &mut [u8]) -> io::Result<usize> {
-        match &self.file {
-            None => Ok(0), // what never had a peer's direction ends with our own
-            Some(_) if !self.can_read() => Err(io::ErrorKind::WouldBlock.into()),
-            Some(file) => (&*file).read(into),
+        match &self.0 {
+            Kind::Finished => Ok(0), // what never had a peer's direction ends with our own
+            Kind::Output(_) => Err(io::ErrorKind::WouldBlock.into()),
+            Kind::Tcp { file, .. } | Kind::Socket { file, .. } => (&*file).read(into),
+            Kind::Duplex(file) | Kind::Input(file) => (&*file).read(into),
         }
     }
 
     #[inline(always)]
     pub(super) fn write(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        match &self.file {
-            Some(file) if self.is_socket() => socket::write(file.as_fd(), bytes),
-            _ => self.write_other(bytes),
+        match self.as_socket() {
+            Some(socket) => socket::write(socket, bytes),
+            None => self.write_other(bytes),
         }
     }
 
     #[inline(never)]
     fn write_other(&self, bytes: &[IoSlice<'_>]) -> io::Result<usize> {
-        match &self.file {
-            Some(file) if self.can_write() => (&*file).write_vectored(bytes),
+        match &self.0 {
+            Kind::Duplex(file) | Kind::Output(file) => (&*file).write_vectored(bytes),
             _ => Err(io::Error::from_raw_os_error(libc::EPIPE)),
         }
     }
@@ -122,16 +142,21 @@ impl OsStream {
     /// Ends our direction. What has to be closed to that end is handed out, so that it can be
     /// deregistered first.
     pub(super) fn finish(&mut self) -> io::Result<Option<File>> {
-        match (&self.file, self.kind) {
-            (Some(file), Kind::Tcp | Kind::Socket) => socket::finish(file.as_fd()).map(|()| None),
-            (Some(_), Kind::Output) => Ok(self.file.take()),
-            _ => Ok(None),
+        if let Some(socket) = self.as_socket() {
+            return socket::finish(socket).map(|()| None);
         }
+        Ok(match std::mem::replace(&mut self.0, Kind::Finished) {
+            Kind::Output(file) => Some(file),
+            other => {
+                self.0 = other;
+                None
+            }
+        })
     }
 
     pub(super) fn reset_on_close(&self) -> io::Result<()> {
-        match &self.file {
-            Some(file) if self.is_tcp() => socket::reset_on_close(file.as_fd()),
+        match &self.0 {
+            Kind::Tcp { file, .. } => socket::reset_on_close(file.as_fd()),
             _ => Ok(()),
         }
     }
@@ -139,14 +164,15 @@ impl OsStream {
 
 impl Socket for OsStream {
     fn local_addr(&self) -> io::Result<NetAddr> {
-        match &self.file {
-            Some(file) if self.is_socket() => socket::local_addr(file.as_fd()),
-            _ => Ok(NetAddr::Unnamed),
-        }
+        self.as_socket().map_or(Ok(NetAddr::Unnamed), socket::local_addr)
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.file.as_ref().map(File::as_fd)
+        match &self.0 {
+            Kind::Tcp { file, .. } | Kind::Socket { file, .. } => Some(file.as_fd()),
+            Kind::Duplex(file) | Kind::Input(file) | Kind::Output(file) => Some(file.as_fd()),
+            Kind::Finished => None,
+        }
     }
 }
 

@@ -239,12 +239,12 @@ fn what_has_been_searched_is_not_searched_again() {
     for ending in ENDINGS {
         let mut lines = Lines::new(ending);
         assert_eq!(lines.decode(b"abc"), Ok(None));
-        assert_eq!(lines.scanned_bytes, 3);
+        assert_eq!(lines.search, Search::From(3));
         // A caller who breaks the contract shows that the first three bytes are not looked at.
         let behind = [b"\n\n\n", ending.as_bytes()].concat();
         let (line, taken) = lines.decode(&behind).unwrap().unwrap();
         assert_eq!((line.text(), taken), (&b"\n\n\n"[..], behind.len()));
-        assert_eq!(lines.scanned_bytes, 0);
+        assert_eq!(lines.search, Search::new(ending, Lines::DEFAULT_LIMIT_BYTES));
     }
 }
 

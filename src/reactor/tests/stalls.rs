@@ -7,7 +7,7 @@ use crate::sys::Platform;
 /// Time goes on, in the middle of a callback.
 fn dawdle(world: &World, span: Duration) {
     let before = world.now();
-    world.node().wait(Some(span), &mut Vec::new()).unwrap();
+    world.node().wait(Some(span).into()).unwrap();
     assert_eq!(world.now() - before, span);
 }
 

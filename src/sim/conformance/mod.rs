@@ -110,7 +110,7 @@ impl<S: Stage> Near<S> {
         let wanted = self.expected().map_or(Readiness::default(), |seen| seen.told);
         let mut told = Readiness::default();
         loop {
-            self.stage.platform().wait(Some(Duration::ZERO), &mut self.edges).unwrap();
+            self.wait(Duration::ZERO);
             told = self.edges.iter().filter(|edge| edge.token == token).fold(told, with_edge);
             self.edges.retain(|edge| edge.token != token);
             if includes(told, wanted) || !self.await_news() {
@@ -130,9 +130,15 @@ impl<S: Stage> Near<S> {
     fn await_news(&mut self) -> bool {
         let count = self.edges.len();
         if S::TAKES_TIME {
-            self.stage.platform().wait(Some(PATIENCE), &mut self.edges).unwrap();
+            self.wait(PATIENCE);
         }
         self.edges.len() > count
+    }
+
+    fn wait(&mut self, patience: Duration) {
+        let platform = self.stage.platform();
+        let found = platform.wait(Some(patience).into()).unwrap();
+        self.edges.extend((0..found).map(|index| platform.edge(index)));
     }
 
     fn expected(&self) -> Option<&Observation> {

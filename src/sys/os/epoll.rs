@@ -7,11 +7,11 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::time::Duration;
 
 use libc::{EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, c_int, epoll_event};
 use mio::{Poll, Token};
 
+use crate::base::time::Timeout;
 use crate::sys::{Readiness, raw};
 
 pub(super) struct Events {
@@ -28,13 +28,11 @@ impl Events {
     }
 
     /// Waits for the next ones.
-    pub(super) fn poll(&mut self, poll: &mut Poll, timeout: Option<Duration>) -> io::Result<()> {
+    #[inline]
+    pub(super) fn poll(&mut self, poll: &mut Poll, timeout: Timeout) -> io::Result<()> {
         self.count = 0;
-        self.count = raw::wait_for_events(
-            poll.registry().as_fd(),
-            &mut self.room,
-            timeout.map_or(-1, millis),
-        )?;
+        let poll = poll.registry().as_fd();
+        self.count = raw::wait_for_events(poll, &mut self.room, millis(timeout))?;
         Ok(())
     }
 
@@ -42,32 +40,39 @@ impl Events {
         self.count = 0;
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
+    /// How many there are.
     #[inline]
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Token, Readiness)> {
-        self.room[..self.count].iter().map(|event| (Token(event.u64 as usize), ready(event.events)))
+    pub(super) fn len(&self) -> usize {
+        self.count
     }
-}
 
-/// A sleep may be longer than was asked for, but never shorter: then the reactor would turn again
-/// and again until the time has come.
-fn millis(timeout: Duration) -> c_int {
-    let rest = u64::from(timeout.subsec_nanos().div_ceil(1_000_000));
-    let millis = timeout.as_secs().saturating_mul(1000).saturating_add(rest);
-    c_int::try_from(millis).unwrap_or(c_int::MAX)
+    #[inline(always)] // on the way of every request, as is the next
+    pub(super) fn token(&self, index: usize) -> Token {
+        Token(self.room[index].u64 as usize)
+    }
+
+    #[inline(always)]
+    pub(super) fn ready(&self, index: usize) -> Readiness {
+        ready(self.room[index].events)
+    }
 }
 
 #[inline]
+fn millis(timeout: Timeout) -> c_int {
+    if timeout == Timeout::NEVER {
+        return -1;
+    }
+    timeout.as_millis_up().min(c_int::MAX as u64) as c_int
+}
+
+#[inline(always)]
 fn ready(events: u32) -> Readiness {
-    const INPUT: u32 = (EPOLLIN | EPOLLOUT) as u32;
-    const END: u32 = INPUT | EPOLLRDHUP as u32;
-    const BOTH: Readiness = Readiness::READABLE.with(Readiness::WRITABLE);
+    const BOTH: u32 = (EPOLLIN | EPOLLOUT) as u32;
+    const END: u32 = BOTH | EPOLLRDHUP as u32;
+    const _: () = assert!(BOTH as u8 == Readiness::READABLE.with(Readiness::WRITABLE).bits());
     match events {
-        INPUT => BOTH,
-        END => BOTH.with(Readiness::READ_CLOSED),
+        _ if events & !BOTH == 0 => Readiness::from_bits(events as u8),
+        END => Readiness::from_bits(BOTH as u8).with(Readiness::READ_CLOSED),
         _ => ready_by_rule(events),
     }
 }

@@ -1,36 +1,48 @@
 //! What the poller told, by way of mio.
 
 use std::io;
-use std::time::Duration;
 
 use mio::event::Event;
 use mio::{Poll, Token};
 
+use crate::base::time::Timeout;
 use crate::sys::Readiness;
 
-pub(super) struct Events(mio::Events);
+pub(super) struct Events {
+    room: mio::Events,
+    told: Vec<(Token, Readiness)>,
+}
 
 impl Events {
     /// Room for so many at once.
     pub(super) fn new(most: usize) -> Events {
-        Events(mio::Events::with_capacity(most))
+        Events { room: mio::Events::with_capacity(most), told: Vec::with_capacity(most) }
     }
 
     /// Waits for the next ones.
-    pub(super) fn poll(&mut self, poll: &mut Poll, timeout: Option<Duration>) -> io::Result<()> {
-        poll.poll(&mut self.0, timeout)
+    pub(super) fn poll(&mut self, poll: &mut Poll, timeout: Timeout) -> io::Result<()> {
+        self.told.clear();
+        poll.poll(&mut self.room, timeout.span())?;
+        self.told.extend(self.room.iter().map(|event| (event.token(), ready(event))));
+        Ok(())
     }
 
+    #[cfg_attr(test, allow(dead_code))] // where only tests wait so
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.told.clear();
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.told.len()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Token, Readiness)> {
-        self.0.iter().map(|event| (event.token(), ready(event)))
+    pub(super) fn token(&self, index: usize) -> Token {
+        self.told[index].0
+    }
+
+    pub(super) fn ready(&self, index: usize) -> Readiness {
+        self.told[index].1
     }
 }
 

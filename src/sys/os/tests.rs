@@ -30,12 +30,18 @@ fn any() -> Address {
     ANY.parse().unwrap()
 }
 
+/// What a wait of so long finds.
+fn edges_within(os: &mut Os, wait: Option<Duration>) -> Vec<Edge> {
+    let found = os.wait(wait.into()).unwrap();
+    let edges = (0..found).map(|index| os.edge(index));
+    edges.filter(|edge| edge.token != Token::NOBODY).collect()
+}
+
 /// What all edges of one token said together, once they have said all of `wanted`.
 fn wait_for(os: &mut Os, token: Token, wanted: &[Readiness]) -> Readiness {
     let mut said = Readiness::default();
     while !wanted.iter().all(|flag| said.has(*flag)) {
-        let mut edges = Vec::new();
-        os.wait(PATIENCE, &mut edges).unwrap();
+        let edges = edges_within(os, PATIENCE);
         assert!(!edges.is_empty(), "waited for {wanted:?}, got {said:?}");
         let ours = edges.iter().filter(|edge| edge.token == token);
         said = ours.fold(said, |all, edge| all.with(edge.ready));

@@ -58,8 +58,7 @@ fn data_and_end_come_in_one_edge() {
     let (mut ours, _) = os.accept(&mut listener).unwrap();
     // Loopback delivers before `shutdown` returns, so both are there by now.
     os.register_stream(&mut ours, SEVEN).unwrap();
-    let mut edges = Vec::new();
-    os.wait(PATIENCE, &mut edges).unwrap();
+    let mut edges = edges_within(&mut os, PATIENCE);
     edges.retain(|edge| edge.token == SEVEN);
     assert_eq!(edges.len(), 1);
     assert!(edges[0].ready.has(Readiness::READABLE));
