@@ -164,8 +164,33 @@ impl LengthPrefixed {
 
     /// The length of the frame at the start of `input`, if all its bytes are there.
     #[inline]
-    fn announced(&self, input: &[u8]) -> Option<u64> {
-        field::read(self.width, self.order, self.length_index, input)
+    fn announced<const IS_BIG: bool>(&self, input: &[u8]) -> Option<u64> {
+        field::read::<IS_BIG>(self.width, self.length_index, input)
+    }
+
+    // Always inlined: as a call, with the result going through memory, a frame costs 76
+    // instructions instead of 40 (callgrind).
+    #[inline(always)]
+    fn decode_as<'a, const IS_BIG: bool>(
+        &mut self,
+        input: &'a [u8],
+    ) -> Result<Option<(&'a [u8], usize)>, LengthError> {
+        let shape = &self.shape;
+        let Some(announced_bytes) = self.announced::<IS_BIG>(input) else {
+            self.needed_bytes = shape.prefix_bytes - input.len();
+            return Ok(None);
+        };
+        if !(shape.least_length..=shape.most_length).contains(&announced_bytes) {
+            return Err(self.refusal(announced_bytes));
+        }
+        // At most `FRAME_MAX`.
+        let taken = announced_bytes.wrapping_add(shape.reach) as usize;
+        if taken > input.len() {
+            self.needed_bytes = taken - input.len();
+            return Ok(None);
+        }
+        self.offset += taken as u64;
+        Ok(Some((&input[shape.stripped_bytes..taken], taken)))
     }
 
     #[cold]
@@ -184,26 +209,12 @@ impl Decoder for LengthPrefixed {
     type Frame<'a> = &'a [u8];
     type Error = LengthError;
 
-    // Always: as a call, with the result going through memory, a frame costs 76 instructions
-    // instead of 40 (callgrind).
     #[inline(always)]
     fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Option<(&'a [u8], usize)>, LengthError> {
-        let shape = &self.shape;
-        let Some(announced_bytes) = self.announced(input) else {
-            self.needed_bytes = shape.prefix_bytes - input.len();
-            return Ok(None);
-        };
-        if !(shape.least_length..=shape.most_length).contains(&announced_bytes) {
-            return Err(self.refusal(announced_bytes));
+        match self.order {
+            ByteOrder::Big => self.decode_as::<true>(input),
+            ByteOrder::Little => self.decode_as::<false>(input),
         }
-        // At most `FRAME_MAX`.
-        let taken = announced_bytes.wrapping_add(shape.reach) as usize;
-        if taken > input.len() {
-            self.needed_bytes = taken - input.len();
-            return Ok(None);
-        }
-        self.offset += taken as u64;
-        Ok(Some((&input[shape.stripped_bytes..taken], taken)))
     }
 
     #[inline]
@@ -216,7 +227,10 @@ impl Decoder for LengthPrefixed {
         if rest.is_empty() {
             return Ok(None);
         }
-        let announced_bytes = self.announced(rest);
+        let announced_bytes = match self.order {
+            ByteOrder::Big => self.announced::<true>(rest),
+            ByteOrder::Little => self.announced::<false>(rest),
+        };
         Err(LengthError::UnexpectedEnd {
             offset: self.offset,
             announced_bytes,

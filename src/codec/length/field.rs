@@ -40,7 +40,7 @@ pub enum ByteOrder {
 
 /// The length at this place, if all its bytes are there.
 #[inline]
-pub(super) fn read(width: Width, order: ByteOrder, index: usize, input: &[u8]) -> Option<u64> {
+pub(super) fn read<const IS_BIG: bool>(width: Width, index: usize, input: &[u8]) -> Option<u64> {
     // Mostly so much follows that eight bytes can be read at once, whatever the width.
     let index = index.min(isize::MAX as usize); // so that the sum overflows never
     let eight = match input.get(index..index + 8) {
@@ -48,18 +48,10 @@ pub(super) fn read(width: Width, order: ByteOrder, index: usize, input: &[u8]) -
         None => padded(input.get(index..)?.get(..width.bytes())?),
     };
     let spare_bits = 64 - 8 * width.bytes();
-    let big = match order {
-        ByteOrder::Big => u64::from_be_bytes(eight),
-        ByteOrder::Little => little(eight, spare_bits),
-    };
-    Some(big >> spare_bits)
-}
-
-/// The length in the place where a big-endian one would be. A call, for the usual one to be no
-/// choice between two that are both worked out.
-#[inline(never)]
-fn little(eight: [u8; 8], spare_bits: usize) -> u64 {
-    u64::from_le_bytes(eight) << spare_bits
+    Some(match IS_BIG {
+        true => u64::from_be_bytes(eight) >> spare_bits,
+        false => u64::from_le_bytes(eight) << spare_bits >> spare_bits,
+    })
 }
 
 #[cold]

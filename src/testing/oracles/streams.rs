@@ -9,7 +9,7 @@ pub(super) struct Stream {
 }
 
 /// Bytes that mean something to many protocols.
-pub(super) const SPECIAL: [&[u8]; 22] = [
+pub(super) const SPECIAL: [&[u8]; 26] = [
     b"\n",
     b"\r\n",
     b"\0",
@@ -32,6 +32,10 @@ pub(super) const SPECIAL: [&[u8]; 22] = [
     b"\x80",
     b"\n\n",
     b"\x01",
+    b"\\",
+    b"=",
+    b"+",
+    b"-",
 ];
 
 /// Bytes as protocols like them, for tests of decoders without a fuzzer: lines, delimiters, halves
