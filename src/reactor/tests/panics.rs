@@ -1,5 +1,7 @@
 //! A panic ends one connection only.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::*;
 use crate::handler::{DatagramContext, ServiceContext};
 
@@ -334,4 +336,33 @@ fn a_decoder_that_answers_frames_of_nothing_ends_its_own_connection_only() {
     rig.send(&peer, b"x");
     assert_eq!(logged("a frame takes a byte at least"), 1);
     rig.assert_empty();
+}
+
+#[test]
+fn after_a_panic_the_turn_goes_on_with_the_next_edge() {
+    let mut rig = Rig::new();
+    rig.serve(|cx, event| {
+        assert_ne!(*event, Event::Bytes(b"bad"), "as it should");
+        echo(cx, event)
+    });
+    let peers: Vec<Peer> = (0..5).map(|_| rig.connect()).collect();
+    for (peer, word) in peers.iter().zip(["good", "bad", "good", "bad", "good"]) {
+        peer.send(word.as_bytes());
+    }
+    assert_eq!(rig.turn().edges, 5);
+    assert_eq!(rig.reactor.counters().panics, 2);
+    let answers: Vec<_> = peers.iter().map(Peer::receive).collect();
+    assert_eq!(answers, [&b"good"[..], b"", b"good", b"", b"good"]);
+    let was_reset: Vec<_> = peers.iter().map(Peer::was_reset).collect();
+    assert_eq!(was_reset, [false, true, false, true, false]);
+}
+
+#[test]
+fn a_panic_of_our_own_is_no_handlers() {
+    let (mut rig, peer) = Rig::serving(echo);
+    rig.reactor.desk.hub.limits.read_budget_bytes = 0;
+    peer.send(b"hello");
+    let thrown = catch_unwind(AssertUnwindSafe(|| rig.turn())).unwrap_err();
+    assert_eq!(*thrown.downcast::<&str>().unwrap(), "reading nothing looks like the end");
+    assert_eq!(rig.reactor.counters().panics, 0);
 }
