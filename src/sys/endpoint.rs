@@ -40,6 +40,7 @@ impl OsListener {
         Duplicate::new(self.socket.as_fd(), self.path.as_ref())
     }
 
+    #[inline]
     pub(super) fn accept(&self) -> io::Result<(OsStream, NetAddr)> {
         let (socket, peer) = socket::accept(self.socket.as_fd())?;
         Ok((OsStream::new(socket, self.is_tcp), peer))

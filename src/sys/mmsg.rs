@@ -75,10 +75,9 @@ unsafe impl Send for Table {}
 impl Table {
     fn new(len: usize) -> Table {
         // SAFETY: any bytes will do (4): null pointers and zeros.
-        let (header, name) =
-            unsafe { (std::mem::zeroed::<mmsghdr>(), std::mem::zeroed::<sockaddr_storage>()) };
+        let header = unsafe { std::mem::zeroed::<mmsghdr>() };
         let vector = iovec { iov_base: ptr::null_mut(), iov_len: 0 };
-        let parts = Parts { vector, name, control: Control::EMPTY };
+        let parts = Parts { vector, name: sockaddr::none(), control: Control::EMPTY };
         let mut table = Table { headers: vec![header; len], parts: vec![parts; len] };
         for (header, parts) in table.headers.iter_mut().zip(&mut table.parts) {
             let header = &mut header.msg_hdr;

@@ -206,6 +206,7 @@ impl Platform for Os {
         OsDatagram::adopt(fd)
     }
 
+    #[inline]
     fn register_stream(&mut self, stream: &mut OsStream, token: Token) -> io::Result<()> {
         self.register(stream, token, stream_interest(stream))
     }
@@ -220,6 +221,7 @@ impl Platform for Os {
         Ok(())
     }
 
+    #[inline]
     fn accept(&mut self, listener: &mut OsListener) -> io::Result<(OsStream, NetAddr)> {
         listener.accept()
     }
@@ -250,11 +252,13 @@ impl Platform for Os {
         Ok(())
     }
 
+    #[inline]
     fn close(&mut self, stream: OsStream) {
         match stream.fd() {
             Some(fd) if stream.is_adopted() => self.deregister(fd),
             _ => {}
         }
+        stream.close();
     }
 
     fn abort(&mut self, stream: OsStream) {

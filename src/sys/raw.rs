@@ -166,6 +166,34 @@ pub(super) fn wait_for_events(
     unsafe { system_call(libc::SYS_epoll_pwait, [poll, at, into.len(), timeout, no_mask, 8]) }
 }
 
+/// accept4(2) without its wrapper in libc, see [`receive`]: a socket that is non-blocking and
+/// close-on-exec, and the length of its peer's address.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[inline]
+pub(super) fn accept(
+    listener: BorrowedFd<'_>,
+    peer: &mut libc::sockaddr_storage,
+) -> io::Result<(OwnedFd, libc::socklen_t)> {
+    let mut len = size_of_val(peer) as libc::socklen_t;
+    let (fd, at) = (listener.as_raw_fd() as usize, std::ptr::from_mut(peer) as usize);
+    let (len_at, flags) = (&raw mut len as usize, libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
+    // SAFETY: the descriptor is open (1); memory is ours (2): an address as long as is told, and
+    // that length; bytes stay initialised (3).
+    let fd = unsafe { system_call(libc::SYS_accept4, [fd, at, len_at, flags as usize, 0, 0]) }?;
+    // SAFETY: the system has just opened it for us (4).
+    Ok((unsafe { OwnedFd::from_raw_fd(fd as RawFd) }, len))
+}
+
+/// close(2) without its wrapper in libc; see [`receive`].
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[inline]
+pub(super) fn close(fd: OwnedFd) {
+    let fd = std::os::fd::IntoRawFd::into_raw_fd(fd) as usize;
+    // SAFETY: the descriptor is open, and this was its one owner (4). Whatever the system answers,
+    // it is closed (close(2)).
+    let _ = unsafe { system_call(libc::SYS_close, [fd, 0, 0, 0, 0, 0]) };
+}
+
 /// A system call in place of a call to libc, by the convention of this architecture (syscall(2)):
 /// the answer comes in a register, -4095 to -1 being an error.
 ///
@@ -263,6 +291,12 @@ pub(super) fn receive(fd: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 pub(super) fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     socket2::SockRef::from(&fd).send_with_flags(bytes, super::socket::NO_SIGNAL)
+}
+
+/// close(2).
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+pub(super) fn close(fd: OwnedFd) {
+    drop(fd);
 }
 
 /// Receives one datagram: its length in `into`, whether it was longer than that, and its sender.

@@ -18,6 +18,13 @@ use socket2::{SockAddr, SockAddrStorage};
 use super::socket;
 use crate::base::address::NetAddr;
 
+/// Room for an address, with none in it.
+#[inline]
+pub(super) fn none() -> sockaddr_storage {
+    // SAFETY: any bytes will do (1).
+    unsafe { std::mem::zeroed() }
+}
+
 /// Family, port and address of IPv4 as one number, which is the same where they are; of other
 /// families it does not say all.
 #[inline]
@@ -55,10 +62,16 @@ pub(super) fn read_v4(name: &sockaddr_storage, len: socklen_t) -> Option<SocketA
 }
 
 /// An address as the system wrote it; without a length it wrote none.
+#[inline]
 pub(super) fn read(name: &sockaddr_storage, len: socklen_t) -> NetAddr {
     if let Some(inet) = read_v4(name, len) {
         return NetAddr::Inet(SocketAddr::V4(inet));
     }
+    read_other(name, len)
+}
+
+#[inline(never)]
+fn read_other(name: &sockaddr_storage, len: socklen_t) -> NetAddr {
     let family = if len == 0 { libc::AF_UNSPEC } else { c_int::from(name.ss_family) };
     let at = ptr::from_ref(name);
     match family {

@@ -188,6 +188,8 @@ pub(super) fn abstract_address(_name: &[u8]) -> io::Result<SockAddr> {
 ))]
 mod atomic {
     use super::*;
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    use crate::sys::sockaddr;
 
     /// A socket that is non-blocking and close-on-exec.
     pub(in crate::sys) fn new(domain: Domain, kind: Type) -> io::Result<Socket> {
@@ -196,6 +198,16 @@ mod atomic {
 
     /// Takes one connection off the queue, in one system call. (mio's own `accept` panics when a
     /// Unix peer's path fills all of `sun_path`, and does not see abstract names.)
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    #[inline]
+    pub(in crate::sys) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, NetAddr)> {
+        let mut peer = sockaddr::none();
+        let (socket, len) = raw::accept(listener, &mut peer)?;
+        Ok((socket, sockaddr::read(&peer, len)))
+    }
+
+    /// The same.
+    #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
     pub(in crate::sys) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, NetAddr)> {
         let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         let (socket, peer) = SockRef::from(&listener).accept4(flags)?;

@@ -38,6 +38,7 @@ enum Kind {
 
 impl OsStream {
     /// A socket of our own making.
+    #[inline]
     pub(super) fn new(socket: OwnedFd, is_tcp: bool) -> OsStream {
         OsStream::socket(socket.into(), is_tcp, false)
     }
@@ -152,6 +153,14 @@ impl OsStream {
                 None
             }
         })
+    }
+
+    #[inline]
+    pub(super) fn close(self) {
+        match self.0 {
+            Kind::Tcp { file, .. } | Kind::Socket { file, .. } => raw::close(file.into()),
+            other => drop(other),
+        }
     }
 
     pub(super) fn reset_on_close(&self) -> io::Result<()> {

@@ -162,6 +162,21 @@ fn host_names_are_not_for_binding() {
 }
 
 #[test]
+fn accepting_tells_who_has_come() {
+    for at in ["127.0.0.1:0", "[::1]:0"] {
+        let mut os = os();
+        let Ok(mut listener) = os.listen(&at.parse().unwrap(), &ListenOptions::default()) else {
+            assert_eq!(at, "[::1]:0", "a machine without IPv6");
+            continue;
+        };
+        let to = listener.local_addr().unwrap().inet().unwrap();
+        let client = std::net::TcpStream::connect(to).unwrap();
+        let (_, peer) = os.accept(&mut listener).unwrap();
+        assert_eq!(peer, NetAddr::Inet(client.local_addr().unwrap()));
+    }
+}
+
+#[test]
 fn unix_streams_connect_at_once() {
     let dir = TempDir::new();
     let address = Address::Path(dir.path("socket"));
