@@ -75,11 +75,11 @@ impl Wheel {
         self.len == 0
     }
 
-    /// Gives `key` a deadline, in place of the one it had. The past is due at the next
-    /// [`expire`](Wheel::expire).
+    /// Gives `key` a deadline, in place of the one it had, and answers it, rounded up to its tick.
+    /// The past is due at the next [`expire`](Wheel::expire).
     ///
     /// Keys index a table, so they should be dense.
-    pub(crate) fn set(&mut self, key: u32, deadline: Time) {
+    pub(crate) fn set(&mut self, key: u32, deadline: Time) -> Time {
         assert!(key != NIL, "this number stands for no key");
         let index = key as usize;
         if index >= self.entries.len() {
@@ -87,8 +87,10 @@ impl Wheel {
         } else if self.entries[index].tick != UNSET {
             self.cancel(key);
         }
-        self.link(key, tick_of(deadline).max(self.elapsed));
+        let tick = tick_of(deadline).max(self.elapsed);
+        self.link(key, tick);
         self.len += 1;
+        Time::from_millis(tick)
     }
 
     /// Takes the deadline of `key` away, and says whether there was one.
@@ -136,14 +138,6 @@ impl Wheel {
                 self.deal_out(head);
             }
         }
-    }
-
-    /// Gives back the memory of trailing keys that have no deadline.
-    pub(crate) fn shrink(&mut self) {
-        let used = self.entries.iter().rposition(|entry| entry.tick != UNSET);
-        self.entries.truncate(used.map_or(0, |last| last + 1));
-        // Twice that may stay, so that a table which breathes is not copied each time.
-        self.entries.shrink_to(2 * self.entries.len());
     }
 
     /// Asserts what must be true between calls. Looks at every entry and every bucket.
@@ -438,7 +432,9 @@ mod tests {
     #[test]
     fn a_wheel_whose_entries_were_all_cancelled_does_not_wake() {
         let mut wheel = Wheel::new();
-        (0..100).for_each(|key| wheel.set(key, Time::from_millis(u64::from(key) * 1000)));
+        for key in 0..100 {
+            wheel.set(key, Time::from_millis(u64::from(key) * 1000));
+        }
         assert!((0..100).all(|key| wheel.cancel(key)));
         assert_eq!(wheel.next(), None);
         assert!(!wheel.cancel(5) && !wheel.cancel(1000));
@@ -460,17 +456,5 @@ mod tests {
         wheel.set(3, Time::from_millis(5));
         wheel.occupied[0] |= 1 << 6;
         wheel.check();
-    }
-
-    #[test]
-    fn memory_of_trailing_keys_is_given_back() {
-        let mut wheel = Wheel::new();
-        (0..10_000).for_each(|key| wheel.set(key, Time::from_millis(10)));
-        (10..10_000).for_each(|key| assert!(wheel.cancel(key)));
-        wheel.shrink();
-        wheel.check();
-        assert_eq!(wheel.entries.len(), 10);
-        assert!(wheel.entries.capacity() <= 20);
-        assert_eq!(expire(&mut wheel, Time::from_millis(10)), (0..10).collect::<Vec<_>>());
     }
 }

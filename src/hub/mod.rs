@@ -115,19 +115,25 @@ impl Hub {
 
     /// Adds a row. The reactor keeps its other columns in step.
     pub(crate) fn insert(&mut self, phase: Phase, peer: &NetAddr, endpoint: u32) -> ConnId {
+        if self.rows.is_empty() {
+            self.agenda.catch_up(self.now);
+        }
         self.next_serial += 1;
         let row = Outbound::new(self.next_serial, self.now, phase, peer, endpoint);
         let slot = self.rows.insert(row) as u32;
         ConnId::new(self.reactor, slot, self.next_serial)
     }
 
-    /// Takes a row away, with all that the hub keeps about it elsewhere.
+    /// Takes a row away, with all that the hub keeps about it elsewhere but for its entry on the
+    /// agenda, which the next one in its place finds there.
     pub(crate) fn remove(&mut self, slot: u32) -> Outbound {
         self.leave_all(slot);
-        self.agenda.forget(slot);
         let mut row = self.rows.remove(slot as usize);
         if let Some(mut backlog) = row.outbox.take() {
             self.budget.release(backlog.bytes.clear(), self.now);
+        }
+        if self.rows.is_empty() {
+            self.agenda.wake_nobody();
         }
         row
     }
@@ -136,7 +142,7 @@ impl Hub {
     pub(crate) fn shrink(&mut self) {
         debug_assert!(self.rows.is_empty());
         self.rows = Slab::new();
-        self.agenda.shrink();
+        self.agenda = Agenda::default();
         self.runnable = Vec::new();
         self.dirty = Vec::new();
         self.drained = Vec::new();

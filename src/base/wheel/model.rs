@@ -73,8 +73,7 @@ impl Twins {
                 self.model.set(key, tick_of(deadline).max(self.wheel.elapsed));
                 assert!(self.wheel.deadline(key).is_some_and(|set| set >= deadline));
             }
-            5..7 => assert_eq!(self.wheel.cancel(key), self.model.cancel(key)),
-            7 => self.wheel.shrink(),
+            5..8 => assert_eq!(self.wheel.cancel(key), self.model.cancel(key)),
             step => {
                 self.now = match self.wheel.next() {
                     Some(next) if step == 8 => next.max(self.now),

@@ -76,6 +76,39 @@ fn nothing_wakes_where_nothing_is_due() {
 }
 
 #[test]
+fn the_deadlines_of_whoever_has_gone_cost_next_to_nothing() {
+    let (mut rig, peer) = Rig::serving(plain);
+    let lag = |rig: &Rig| rig.reactor.handle().metrics().timer_lag.sum();
+    let end = |rig: &mut Rig, peer: Peer| {
+        peer.finish();
+        rig.settle();
+        rig.assert_no_connections();
+        assert_eq!(rig.reactor.next_deadline(), None, "nobody is left to be woken");
+    };
+    end(&mut rig, peer);
+    rig.pass(secs(200)); // past the first byte's deadline
+    let peer = rig.connect();
+    assert_eq!(lag(&rig), Duration::ZERO, "what was due is nobody's");
+    end(&mut rig, peer);
+
+    // Many in one place: what is there for the first serves them all.
+    let stays = rig.connect();
+    for _ in 0..50 {
+        let peer = rig.connect();
+        rig.pass(secs(1));
+        drop(peer);
+        rig.settle();
+    }
+    rig.send(&stays, b"x");
+    let before = rig.world.waits();
+    while rig.reactor.connection_count() > 0 {
+        rig.reactor.turn(None).unwrap();
+    }
+    assert!(rig.world.waits() - before <= 8, "{}", rig.world.waits() - before);
+    assert!(lag(&rig) <= ms(10), "{:?}", lag(&rig));
+}
+
+#[test]
 fn timers_have_a_resolution_of_a_millisecond_and_are_never_early() {
     let fired = Rc::new(RefCell::new(Vec::new()));
     let noted = fired.clone();
