@@ -126,7 +126,7 @@ impl<M: 'static> Desk<M> {
     /// It has ended already, or lives on another reactor.
     pub fn close_other(&mut self, id: ConnId) -> Result<(), Gone> {
         let slot = self.live(id)?;
-        self.hub.close(slot, CloseReason::Closed);
+        self.hub.close(slot);
         Ok(())
     }
 
@@ -332,7 +332,7 @@ impl<'a, M: 'static> Context<'a, M> {
     /// Closes: no more input comes, what was written is delivered, and then
     /// [`on_close`](crate::StreamHandler::on_close) is called.
     pub fn close(&mut self) {
-        self.desk.hub.close(self.slot, CloseReason::Closed);
+        self.desk.hub.close(self.slot);
     }
 
     /// Ends the connection at once; what was written and not yet taken is lost, and the peer sees

@@ -116,10 +116,15 @@ impl Admission {
     }
 
     /// A client has come. Where it may come in, it is counted until it [leaves](Self::leave).
+    #[inline]
     pub(crate) fn enter(&self, peer: &NetAddr, limits: &Limits) -> Result<(), Refusal> {
         if !self.allows(peer) {
             return Err(Refusal::Denied);
         }
+        if limits.counts_clients() { self.count(peer, limits) } else { Ok(()) }
+    }
+
+    fn count(&self, peer: &NetAddr, limits: &Limits) -> Result<(), Refusal> {
         let Some(client) = counted(peer, limits) else { return Ok(()) };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         match clients.entry(client) {
@@ -160,10 +165,8 @@ impl Admission {
 
 /// What a peer counts as, where clients are counted.
 fn counted(peer: &NetAddr, limits: &Limits) -> Option<Prefix> {
-    if limits.connections_per_client == usize::MAX {
-        return None;
-    }
-    peer.inet().map(|inet| Prefix::of_client(inet.ip()))
+    let inet = peer.inet().filter(|_| limits.counts_clients())?;
+    Some(Prefix::of_client(inet.ip()))
 }
 
 /// Room for so many clients stays.

@@ -106,10 +106,9 @@ impl Hub {
         true
     }
 
-    /// Takes a connection out of all its groups.
-    pub(super) fn leave_all(&mut self, slot: u32) {
-        let Some(extras) = &mut self.rows[slot as usize].extras else { return };
-        for Membership { group, index } in std::mem::take(&mut extras.groups) {
+    /// Takes a connection that has gone out of the groups it was in.
+    pub(super) fn leave_all(&mut self, memberships: Vec<Membership>) {
+        for Membership { group, index } in memberships {
             self.take_out(group, index);
         }
     }

@@ -179,6 +179,12 @@ impl Limits {
         self.connections - (self.connections / 64).max(1)
     }
 
+    /// Whether there is a limit on connections of one client.
+    #[inline]
+    pub(crate) fn counts_clients(&self) -> bool {
+        self.connections_per_client < usize::MAX
+    }
+
     /// Sets the field of this name by what a command line or a file says: counts and bytes as
     /// whole numbers, times in seconds with or without a fraction, `when_full` as `wait` or
     /// `refuse`. What is set is looked at by [`check`](Limits::check), as everything is.

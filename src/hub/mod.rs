@@ -114,6 +114,7 @@ impl Hub {
     // Rows come and go.
 
     /// Adds a row. The reactor keeps its other columns in step.
+    #[inline(always)] // on the way of every connection
     pub(crate) fn insert(&mut self, phase: Phase, peer: &NetAddr, endpoint: u32) -> ConnId {
         if self.rows.is_empty() {
             self.agenda.catch_up(self.now);
@@ -126,16 +127,18 @@ impl Hub {
 
     /// Takes a row away, with all that the hub keeps about it elsewhere but for its entry on the
     /// agenda, which the next one in its place finds there.
-    pub(crate) fn remove(&mut self, slot: u32) -> Outbound {
-        self.leave_all(slot);
-        let mut row = self.rows.remove(slot as usize);
-        if let Some(mut backlog) = row.outbox.take() {
+    #[inline(always)] // on the way of every connection
+    pub(crate) fn remove(&mut self, slot: u32) {
+        let Outbound { outbox, extras, .. } = self.rows.remove(slot as usize);
+        if let Some(extras) = extras {
+            self.leave_all(extras.groups);
+        }
+        if let Some(mut backlog) = outbox {
             self.budget.release(backlog.bytes.clear(), self.now);
         }
         if self.rows.is_empty() {
             self.agenda.wake_nobody();
         }
-        row
     }
 
     /// Gives back the memory of a table that is empty.
@@ -395,21 +398,26 @@ impl Hub {
         }
     }
 
-    /// An orderly end: what is queued is delivered first. The first reason given stays.
-    pub(crate) fn close(&mut self, slot: u32, reason: CloseReason) {
-        let row = &mut self.rows[slot as usize];
+    /// As [`close`](Hub::close), for a reason. The first that is given stays.
+    pub(crate) fn close_for(&mut self, slot: u32, reason: CloseReason) {
+        if self.rows[slot as usize].phase <= Phase::Open {
+            self.set_reason(slot, reason);
+            self.close(slot);
+        }
+    }
+
+    /// An orderly end: what is queued is delivered first.
+    pub(crate) fn close(&mut self, slot: u32) {
+        let row = &self.rows[slot as usize];
         match row.phase {
-            Phase::Connecting => self.end(slot, reason),
+            Phase::Connecting => self.end(slot, CloseReason::Closed),
+            // Where the peer's end was read and nothing waits, closing loses nothing.
+            Phase::Open if row.flags.has(Flags::EOF_SEEN) && self.backlog(slot) == 0 => {
+                self.enter(slot, Phase::Closed);
+            }
             Phase::Open => {
-                // Where the peer's end was read and nothing waits, closing loses nothing.
-                let is_settled = row.flags.has(Flags::EOF_SEEN) && self.backlog(slot) == 0;
-                self.set_reason(slot, reason);
-                if is_settled {
-                    self.enter(slot, Phase::Closed);
-                } else {
-                    self.enter(slot, Phase::Flushing);
-                    self.mark_dirty(slot); // it has a deadline if that does not settle it
-                }
+                self.enter(slot, Phase::Flushing);
+                self.mark_dirty(slot); // it has a deadline if that does not settle it
             }
             Phase::Flushing | Phase::Lingering | Phase::Closed => {}
         }
@@ -459,6 +467,7 @@ impl Hub {
         }
     }
 
+    #[inline(always)] // on the way of every connection
     pub(crate) fn enter(&mut self, slot: u32, phase: Phase) {
         let row = &mut self.rows[slot as usize];
         log::trace!("{}: {:?} → {phase:?}", ConnId::new(self.reactor, slot, row.serial), row.phase);
@@ -476,7 +485,6 @@ impl Hub {
             }
             self.budget.pass_on(slot);
         }
-        let row = &mut self.rows[slot as usize];
         if phase == Phase::Closed && row.flags.insert(Flags::ENDED) {
             self.ended.push(slot);
         }

@@ -60,6 +60,7 @@ pub(crate) struct Extras {
 }
 
 impl Outbound {
+    #[inline]
     pub(crate) fn new(serial: u64, now: Time, phase: Phase, peer: &NetAddr, endpoint: u32) -> Self {
         Outbound {
             serial,
@@ -143,10 +144,9 @@ impl Outbound {
         self.outbox.as_ref().map_or(0, |backlog| backlog.bytes.len())
     }
 
-    /// Takes the reason for the end, for the handler to be told.
-    pub(crate) fn take_reason(&mut self) -> CloseReason {
-        let told = self.extras.as_mut().and_then(|extras| extras.reason.take());
-        told.unwrap_or(CloseReason::Closed)
+    /// Takes the reason for the end, for the handler to be told; `None` is `Closed`.
+    pub(crate) fn take_reason(&mut self) -> Option<CloseReason> {
+        self.extras.as_mut()?.reason.take()
     }
 
     pub(crate) fn check(&self) {
@@ -232,12 +232,18 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
+    #[inline]
     pub(crate) fn new(address: &NetAddr) -> Peer {
         match address {
             NetAddr::Inet(std::net::SocketAddr::V4(v4)) => Peer::V4(*v4),
             NetAddr::Unnamed => Peer::Unnamed,
-            other => Peer::Other(Box::new(other.clone())),
+            other => Peer::other(other),
         }
+    }
+
+    #[inline(never)]
+    fn other(address: &NetAddr) -> Peer {
+        Peer::Other(Box::new(address.clone()))
     }
 
     pub(crate) fn address(&self) -> NetAddr {

@@ -11,7 +11,7 @@ use super::place::{Arrival, Neighbours, Spread};
 use crate::base::address::NetAddr;
 use crate::base::id::EndpointId;
 use crate::base::time::Time;
-use crate::handler::Service;
+use crate::handler::{Service, StreamHandler};
 use crate::hub::admission::Refusal;
 use crate::hub::limits::WhenFull;
 use crate::hub::notices::Notice;
@@ -75,63 +75,69 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Accepts from one listener, within its budget.
     pub(super) fn accept(&mut self, slot: u32) {
-        for _ in 0..self.desk.hub.limits.accept_budget {
-            if !self.accept_one(slot) {
-                return;
-            }
+        if self.accept_up_to(slot, self.desk.hub.limits.accept_budget) {
+            self.note_endpoint(slot); // the others first
         }
-        self.note_endpoint(slot); // the others first
+    }
+
+    /// Takes so many connections off a listener's queue, and answers whether there may be more.
+    fn accept_up_to(&mut self, slot: u32, most: usize) -> bool {
+        (0..most).all(|_| !self.must_rest(slot) && self.accept_one(slot))
     }
 
     /// Takes one connection off a listener's queue. Answers whether there may be more.
+    #[inline]
     fn accept_one(&mut self, slot: u32) -> bool {
-        if self.must_rest(slot) {
-            return false;
-        }
         let hub = &mut self.desk.hub;
         let Some(endpoint) = self.endpoints.get_mut(slot as usize) else { return false };
         let id = endpoint.id;
         let Kind::Listener(listening) = &mut endpoint.kind else { return false };
         let Some(listener) = &mut listening.socket else { return false };
-        match self.platform.accept(listener) {
-            Ok((stream, peer)) => {
-                listening.rest = None;
-                hub.counters.accepted.add(1);
-                self.accept_rate.note(hub.now);
-                let spread = listening.spread;
-                match self.desk.handle.enter(&peer, &hub.limits) {
-                    Ok(()) => self.place(Arrival { stream, peer, endpoint: id }, spread),
-                    Err(why) => self.refuse(slot, stream, &peer, why),
-                }
-                true
-            }
-            Err(error) => match AcceptError::of(&error) {
-                AcceptError::Empty => {
-                    listening.rest = None;
-                    false
-                }
-                AcceptError::Retry => true,
-                AcceptError::Exhausted => {
-                    let until = hub.now + hub.limits.accept_retry;
-                    let was_exhausted = |rest: Rest| matches!(rest.why, Why::Exhausted(_));
-                    if !listening.rest.is_some_and(was_exhausted) {
-                        let what = format_args!("{id}: cannot accept, will try again: {error}");
-                        hub.log(Notice::AcceptFailed, Level::Warn, what);
-                    }
-                    hub.counters.accept_rests.add(1);
-                    self.rest(slot, Why::Exhausted(until));
-                    false
-                }
-                AcceptError::Broken => {
-                    log::error!("{id}: the listener is broken and will be closed: {error}");
-                    self.close_endpoint(id);
-                    false
-                }
-            },
+        let (stream, peer) = match self.platform.accept(listener) {
+            Ok(accepted) => accepted,
+            Err(error) => return self.has_more_after(slot, error),
+        };
+        listening.rest = None;
+        hub.counters.accepted.add(1);
+        self.accept_rate.note(hub.now);
+        let spread = listening.spread;
+        match self.desk.handle.enter(&peer, &hub.limits) {
+            Ok(()) => self.place(slot, Arrival { stream, peer, endpoint: id }, spread),
+            Err(why) => self.refuse(slot, stream, &peer, why),
         }
+        true
+    }
+
+    /// Nothing was accepted. Answers whether there may be more all the same.
+    #[cold]
+    fn has_more_after(&mut self, slot: u32, error: io::Error) -> bool {
+        let hub = &mut self.desk.hub;
+        let endpoint = &mut self.endpoints[slot as usize];
+        let id = endpoint.id;
+        let Kind::Listener(listening) = &mut endpoint.kind else { return false };
+        match AcceptError::of(&error) {
+            AcceptError::Empty => listening.rest = None,
+            AcceptError::Retry => return true,
+            AcceptError::Exhausted => {
+                let until = hub.now + hub.limits.accept_retry;
+                let was_exhausted = |rest: Rest| matches!(rest.why, Why::Exhausted(_));
+                if !listening.rest.is_some_and(was_exhausted) {
+                    let what = format_args!("{id}: cannot accept, will try again: {error}");
+                    hub.log(Notice::AcceptFailed, Level::Warn, what);
+                }
+                hub.counters.accept_rests.add(1);
+                self.rest(slot, Why::Exhausted(until));
+            }
+            AcceptError::Broken => {
+                log::error!("{id}: the listener is broken and will be closed: {error}");
+                self.close_endpoint(id);
+            }
+        }
+        false
     }
 
     /// Has a listener wait where the limit on connections, or the rate of accepting, asks for it.
+    #[inline]
     fn must_rest(&mut self, slot: u32) -> bool {
         let hub = &self.desk.hub;
         let before = self.endpoints.get(slot as usize).and_then(Endpoint::rest);
@@ -240,37 +246,28 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let listeners: Vec<u32> = self.endpoints.iter().map(|(slot, _)| slot as u32).collect();
         for slot in listeners {
             // The queue has a bound, but clients can fill it as fast as it empties.
-            for _ in 0..ACCEPTED_LAST {
-                if !self.accept_one(slot) {
-                    break;
-                }
-            }
+            self.accept_up_to(slot, ACCEPTED_LAST);
         }
     }
 
     /// Gives a new connection to the reactor whose it shall be.
-    fn place(&mut self, arrival: Arrival<P::Stream>, spread: Spread) {
+    #[inline]
+    fn place(&mut self, slot: u32, arrival: Arrival<P::Stream>, spread: Spread) {
+        let handle = &self.desk.handle;
         let me = self.desk.hub.reactor;
-        let to = match &mut self.neighbours {
-            Some(neighbours) if spread == Spread::Over && self.shutdown.is_running() => {
-                neighbours.choose(&self.desk.handle)
-            }
-            _ => me,
-        };
-        self.desk.handle.count_opened(to);
-        let refused = match &self.neighbours {
-            Some(neighbours) if to != me => {
-                neighbours.hand_over(to, arrival, &self.desk.handle).err()
-            }
-            _ => Some(arrival),
-        };
-        if let Some(arrival) = refused {
+        let neighbours = self.neighbours.as_mut().filter(|_| spread == Spread::Over);
+        if let Some(neighbours) = neighbours.filter(|_| self.shutdown.is_running()) {
+            let to = neighbours.choose(handle);
             if to != me {
-                self.desk.handle.count_opened(me);
-                self.desk.handle.count_closed(to);
+                handle.count_opened(to);
+                let Err(back) = neighbours.hand_over(to, arrival, handle) else { return };
+                handle.count_opened(me);
+                handle.count_closed(to);
+                return self.open_arrival(back);
             }
-            self.open_arrival(arrival);
         }
+        handle.count_opened(me);
+        self.welcome(slot, arrival.stream, &arrival.peer);
     }
 
     /// Whether others have handed over connections.
@@ -298,17 +295,30 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
-    /// Makes a connection of a stream that was accepted and counted. Whatever fails on the way,
-    /// the socket is closed here.
+    /// Makes a connection of what was handed over.
     fn open_arrival(&mut self, arrival: Arrival<P::Stream>) {
         let Arrival { stream, peer, endpoint } = arrival;
-        let Some(handler) = self.ask_service(endpoint, &peer) else {
-            self.platform.close(stream);
-            self.desk.handle.leave(&peer, &self.desk.hub.limits);
-            self.desk.handle.count_closed(self.desk.hub.reactor);
-            return;
+        match self.endpoint_slot(endpoint) {
+            Some(slot) => self.welcome(slot, stream, &peer),
+            None => self.turn_away(stream, &peer),
+        }
+    }
+
+    /// Nobody serves a stream that was accepted and counted.
+    fn turn_away(&mut self, stream: P::Stream, peer: &NetAddr) {
+        self.platform.close(stream);
+        self.desk.handle.leave(peer, &self.desk.hub.limits);
+        self.desk.handle.count_closed(self.desk.hub.reactor);
+    }
+
+    /// Makes a connection of a stream that was accepted and counted, at the listener in this
+    /// place. Whatever fails on the way, the socket is closed here.
+    #[inline(never)]
+    fn welcome(&mut self, listener: u32, stream: P::Stream, peer: &NetAddr) {
+        let Some((endpoint, handler)) = self.ask_service(listener, peer) else {
+            return self.turn_away(stream, peer);
         };
-        let slot = self.insert(stream, handler, &peer, endpoint.number());
+        let slot = self.insert(stream, handler, peer, endpoint.number());
         if let Err(error) = self.register(slot) {
             let hub = &mut self.desk.hub;
             let what = format_args!("{}: cannot watch it, closed: {error}", hub.id(slot));
@@ -316,6 +326,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             self.free(slot);
             return;
         }
+        let hub = &mut self.desk.hub; // of all its deadlines, these run
+        hub.agenda.by(slot, hub.now + hub.limits.first_byte.min(hub.limits.idle));
         self.open(slot);
         if !self.shutdown.is_running() {
             self.retire(slot);
@@ -323,32 +335,29 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     /// The handler for a new connection, unless the service refuses it.
+    #[inline]
     fn ask_service(
         &mut self,
-        id: EndpointId,
+        slot: u32,
         peer: &NetAddr,
-    ) -> Option<Box<dyn crate::handler::StreamHandler<M>>> {
-        let slot = self.endpoint_slot(id)?;
+    ) -> Option<(EndpointId, Box<dyn StreamHandler<M>>)> {
         self.note_callback(Callback::Service, slot);
-        let Kind::Listener(listening) = &mut self.endpoints[slot as usize].kind else {
-            return None;
-        };
+        let endpoint = &mut self.endpoints[slot as usize];
+        let id = endpoint.id;
+        let Kind::Listener(listening) = &mut endpoint.kind else { return None };
         let asked = unwound(|| listening.service.accept(peer));
         self.note_return(Callback::Service, slot);
         match asked {
-            Ok(Some(handler)) => Some(handler),
-            Ok(None) => {
-                self.desk.hub.counters.refused.add(1);
-                None
-            }
+            Ok(Some(handler)) => return Some((id, handler)),
+            Ok(None) => self.desk.hub.counters.refused.add(1),
             Err(message) => {
                 self.desk.hub.counters.panics.add(1);
                 let what =
                     format_args!("{id}: the service panicked, a client is refused: {message}");
                 self.desk.hub.log(Notice::ServicePanicked, Level::Error, what);
-                None
             }
         }
+        None
     }
 
     /// Watches the socket of a connection.
@@ -358,13 +367,11 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     /// A connection is made and watched: its handler's life begins.
+    #[inline(always)] // on the way of every connection
     pub(super) fn open(&mut self, slot: u32) {
         let hub = &mut self.desk.hub;
         hub.counters.opened.add(1);
-        let row = &mut hub.rows[slot as usize];
-        row.flags.set(Flags::WRITABLE);
-        let next = super::due::next_deadline(row, &hub.limits);
-        hub.agenda.by(slot, next);
+        hub.row(slot).flags.set(Flags::WRITABLE);
         self.call(slot, Callback::Open, Answers::AtOnce, |handler, cx| handler.on_open(cx));
     }
 }

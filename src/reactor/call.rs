@@ -107,7 +107,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         match failure {
             Failure::Fault(fault) => {
                 log::debug!("{}: {}", hub.id(slot), Escaped(&fault));
-                hub.close(slot, CloseReason::Fault(fault));
+                hub.close_for(slot, CloseReason::Fault(fault));
             }
             Failure::Panic(message) => {
                 let id = hub.id(slot);

@@ -182,6 +182,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
         hub.mark_runnable(slot);
         hub.mark_dirty(slot);
+        self.note_deadline(slot);
         self.open(slot);
         self.deliver_early(slot);
     }

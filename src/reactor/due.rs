@@ -60,6 +60,11 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             None if hub.rows[slot as usize].phase == Phase::Connecting => self.attempt_again(slot),
             None => self.fire_timers(slot),
         }
+        self.note_deadline(slot);
+    }
+
+    /// Has a connection be woken for the nearest of its deadlines.
+    pub(super) fn note_deadline(&mut self, slot: u32) {
         let hub = &mut self.desk.hub;
         let next = next_deadline(&hub.rows[slot as usize], &hub.limits);
         hub.agenda.by(slot, next);
@@ -73,7 +78,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             (Phase::Lingering, _) => hub.enter(slot, Phase::Closed),
             // Nothing more can be delivered to one that does not read.
             (_, Deadline::WriteProgress | Deadline::Flush) => hub.abort(slot, reason),
-            _ => hub.close(slot, reason),
+            _ => hub.close_for(slot, reason),
         }
     }
 
@@ -132,7 +137,7 @@ fn overdue(row: &Outbound, limits: &Limits, now: Time) -> Option<Deadline> {
 }
 
 /// When a connection is to be looked at next; [`Time::MAX`] is never.
-pub(super) fn next_deadline(row: &Outbound, limits: &Limits) -> Time {
+fn next_deadline(row: &Outbound, limits: &Limits) -> Time {
     let next = deadlines(row, limits).into_iter().fold(Time::MAX, |next, (at, _)| next.min(at));
     match &row.extras {
         Some(extras) if row.phase == Phase::Open => {

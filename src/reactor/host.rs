@@ -130,6 +130,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             self.desk.hub.row(slot).peer = crate::hub::outbound::Peer::new(&peer);
         }
         let id = self.desk.hub.id(slot);
+        self.note_deadline(slot);
         self.open(slot);
         Ok(id)
     }

@@ -416,7 +416,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     // The columns.
 
-    /// Adds a connection to all columns. `Reactor::place_source` follows for an outgoing one.
+    /// Adds a connection to all columns.
+    #[inline(always)] // on the way of every connection
     fn insert(
         &mut self,
         stream: P::Stream,
@@ -431,6 +432,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     /// Gives a row that is in the hub already its place in the other columns.
+    #[inline(always)] // on the way of every connection
     fn fill(&mut self, slot: u32, handler: Box<dyn StreamHandler<M>>) {
         let index = slot as usize;
         if index >= self.inbounds.len() {
@@ -442,9 +444,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     /// Takes a connection out of all columns, and its socket out of the world.
+    #[inline(always)] // on the way of every connection
     fn remove(&mut self, slot: u32) -> Option<Box<dyn StreamHandler<M>>> {
-        self.drop_rest(slot);
-        let row = self.desk.hub.remove(slot);
+        let Desk { hub, handle, .. } = &mut self.desk;
+        let row = &hub.rows[slot as usize];
         if let Some(stream) = self.sources[slot as usize].take() {
             if row.flags.has(Flags::RESET) {
                 self.platform.abort(stream);
@@ -452,11 +455,16 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 self.platform.close(stream);
             }
         }
-        if row.is_accepted() {
-            self.desk.handle.leave(&row.peer.address(), &self.desk.hub.limits);
+        if row.is_accepted() && hub.limits.counts_clients() {
+            handle.leave(&row.peer.address(), &hub.limits);
         }
-        self.desk.handle.count_closed(self.desk.hub.reactor);
-        self.inbounds[slot as usize].take().map(|inbound| inbound.handler)
+        handle.count_closed(hub.reactor);
+        hub.remove(slot);
+        let Inbound { handler, rest } = self.inbounds[slot as usize].take()?;
+        if let Some(rest) = rest {
+            self.recycle(rest);
+        }
+        Some(handler)
     }
 
     /// Once all connections of a burst have gone, gives back the tables that they needed.

@@ -113,7 +113,6 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Notes in the flags what a read answered.
     fn note_read(&mut self, slot: u32, most: usize, answer: io::Result<usize>) -> Option<usize> {
-        let source = self.sources[slot as usize].as_ref()?;
         let hub = &mut self.desk.hub;
         let row = &mut hub.rows[slot as usize];
         match answer {
@@ -130,6 +129,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 hub.counters.read_bytes.add(count as u64);
                 // A short read leaves nothing behind where the platform says so, unless an edge
                 // told of something that a read stops at.
+                let source = self.sources[slot as usize].as_ref()?;
                 if count < most
                     && !row.flags.has(Flags::READ_TO_THE_END)
                     && self.platform.short_read_drains(source)
@@ -219,7 +219,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         // What was shown but could not be taken, as input became unwanted, is one read more.
         let is_held = hub.row(slot).flags.has(Flags::OFFER_REST);
         if len > most && !is_held {
-            hub.close(slot, CloseReason::InputLimit);
+            hub.close_for(slot, CloseReason::InputLimit);
             self.drop_rest(slot);
         }
     }
@@ -231,6 +231,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             return;
         }
         row.stop_clock();
+        let has_finished = row.flags.has(Flags::FINISHED);
         let inbound = self.inbounds[slot as usize].as_mut().expect("whoever was read exists");
         let rest = inbound.rest.take();
         self.call(slot, Callback::Eof, Answers::AtOnce, |handler, cx| {
@@ -239,10 +240,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         if let Some(rest) = rest {
             self.recycle(rest);
         }
-        // Where our direction had ended before, this was the last.
-        let hub = &mut self.desk.hub;
-        if hub.row(slot).flags.has(Flags::FINISHED) {
-            hub.close(slot, CloseReason::Closed);
+        if has_finished {
+            self.desk.hub.close(slot); // our direction had ended before: this was the last
         }
     }
 
@@ -298,7 +297,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
-    fn recycle(&mut self, mut rest: Box<Carry>) {
+    pub(super) fn recycle(&mut self, mut rest: Box<Carry>) {
         self.desk.hub.budget.release(rest.len(), self.desk.hub.now);
         rest.recycle();
         self.spare_carry = Some(rest);

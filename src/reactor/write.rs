@@ -14,12 +14,18 @@ use crate::sys::errors::StreamError;
 impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Sends what a callback has just written to its own peer, straight from where it lies. What
     /// the system does not take moves to the outbox.
+    #[inline]
     pub(super) fn send_staged(&mut self, slot: u32) {
-        let hub = &mut self.desk.hub;
-        if hub.stage.is_empty() {
-            hub.stage.close();
-            return;
+        if self.desk.hub.stage.is_empty() {
+            self.desk.hub.stage.close();
+        } else {
+            self.send_pieces(slot);
         }
+    }
+
+    #[inline(never)]
+    fn send_pieces(&mut self, slot: u32) {
+        let hub = &mut self.desk.hub;
         let total = hub.stage.len();
         let row = &mut hub.rows[slot as usize];
         let mut sent = 0;
@@ -194,7 +200,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                     self.look_once(slot);
                 }
                 if has_peer_ended {
-                    self.desk.hub.close(slot, CloseReason::Closed);
+                    self.desk.hub.close(slot);
                 }
             }
             // The peer's end was read, so nothing it sent is unread: closing loses nothing, and
