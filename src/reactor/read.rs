@@ -234,14 +234,20 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let has_finished = row.flags.has(Flags::FINISHED);
         let inbound = self.inbounds[slot as usize].as_mut().expect("whoever was read exists");
         let rest = inbound.rest.take();
+        self.tell_end(slot, rest);
+        if has_finished {
+            self.desk.hub.close(slot); // our direction had ended before: this was the last
+        }
+    }
+
+    /// Tells a handler of the end, and shows it what was left.
+    #[inline(always)] // on the way of every connection
+    pub(super) fn tell_end(&mut self, slot: u32, rest: Option<Box<Carry>>) {
         self.call(slot, Callback::Eof, Answers::AtOnce, |handler, cx| {
             handler.on_eof(cx, rest.as_ref().map_or(&[], |rest| rest.bytes()))
         });
         if let Some(rest) = rest {
             self.recycle(rest);
-        }
-        if has_finished {
-            self.desk.hub.close(slot); // our direction had ended before: this was the last
         }
     }
 

@@ -1,5 +1,5 @@
 //! Step 3: edges. The usual request is served here, by the straight path: one read, one callback,
-//! one write.
+//! one write. So is the usual end: one read, one callback.
 //!
 //! Nearly every request comes in whole, to a connection on which nothing waits, and the system
 //! takes its answer whole. Such a one is served as its edge is seen, with one look at each column.
@@ -16,6 +16,9 @@ use crate::handler::Context;
 use crate::hub::outbound::Flags;
 use crate::hub::pulse::Callback;
 use crate::sys::{Edge, Platform, Readiness, Token};
+
+/// What an edge says of a peer that has ended its direction.
+const END: Readiness = Readiness::READABLE.with(Readiness::READ_CLOSED);
 
 /// How far a turn's edges have been worked through.
 struct Course {
@@ -61,6 +64,11 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                     if ready.without(Readiness::WRITABLE) == Readiness::READABLE && !is_watched =>
                 {
                     self.read_straight(slot, most, course);
+                }
+                Edge { token: Token::Connection(slot), ready }
+                    if ready.without(Readiness::WRITABLE) == END && !is_watched =>
+                {
+                    self.end_straight(slot, most, course);
                 }
                 _ => self.note_next(course),
             }
@@ -129,6 +137,31 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             },
         }
         hub.stage.end();
+    }
+
+    /// The turn at reading of a connection whose peer has ended its direction, as a rule with
+    /// nothing before that.
+    #[inline(never)]
+    fn end_straight(&mut self, slot: u32, most: usize, course: &mut Course) {
+        let index = slot as usize;
+        let hub = &mut self.desk.hub;
+        let (Some(row), Some(Some(source))) =
+            (hub.rows.get_mut(index), self.sources.get_mut(index))
+        else {
+            return;
+        };
+        if !row.is_plain() || !hub.budget.is_calm() {
+            return self.note_next(course);
+        }
+        row.flags.set(Flags::READ_TO_THE_END);
+        match self.platform.read(source, &mut self.scratch[..most]) {
+            Ok(0) => {
+                row.flags.set(Flags::EOF_SEEN.with(Flags::EOF_TOLD));
+                row.flags.clear(Flags::READABLE); // an older edge may have left it
+                self.tell_end(slot, None);
+            }
+            answer => self.read_on(slot, most, answer),
+        }
     }
 
     // Where it is left.
