@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use super::Desk;
+use super::{Desk, Screen};
 use crate::base::address::NetAddr;
 use crate::base::id::EndpointId;
 use crate::hub::agenda::Timers;
@@ -23,10 +23,9 @@ pub trait DatagramHandler<M: 'static = ()>: 'static {
     #[doc(hidden)]
     fn on_datagrams(&mut self, cx: &mut DatagramContext<'_, M>) {
         while let Some((from, payloads)) = cx.next_sender() {
-            cx.left = payloads.len();
             match payloads {
                 Payloads::Apart(apart) => show(self, cx, from, apart.iter()),
-                Payloads::Joined(joined) => show(self, cx, from, joined),
+                Payloads::Joined(joined) => show(self, cx, from, joined.iter()),
             }
         }
     }
@@ -52,9 +51,8 @@ pub trait DatagramHandler<M: 'static = ()>: 'static {
     }
 }
 
-/// Shows what came from one sender, until that has all been shown, or the queue is full. (In a
-/// function of its own, as there the compiler knows that the sender stays the same.)
-#[inline(never)]
+/// Shows what came from one sender, until that has all been shown, or the queue is full.
+#[inline(always)] // for each sender of a batch
 fn show<'a, H, M>(
     handler: &mut H,
     cx: &mut DatagramContext<'_, M>,
@@ -68,7 +66,7 @@ fn show<'a, H, M>(
         cx.left -= 1;
         cx.reply_max = payload.len();
         handler.on_datagram(cx, from, payload);
-        if cx.is_queue_full() {
+        if cx.queue.is_full() {
             break;
         }
     }
@@ -93,15 +91,18 @@ pub struct DatagramContext<'a, M: 'static = ()> {
     /// hand, or to one before that came from the same sender.
     pub(crate) queue: &'a mut SendQueue,
     id: EndpointId,
-    /// What is to be shown of those who come behind the sender at hand.
+    screen: &'a mut Screen,
+    /// What came behind the sender at hand.
     arrivals: Arrivals<'a>,
-    /// The sender at hand, and how many datagrams from there have yet to be shown.
+    /// How many datagrams came as far as that sender, shown or not.
+    came: usize,
+    /// The sender at hand, how many datagrams from there the handler is to see, and how many of
+    /// them it has not seen.
     arrived: Option<&'a Arrived>,
+    shown: usize,
     left: usize,
     /// How long a reply may be: as long as the datagram at hand.
     reply_max: usize,
-    /// With more than this in the queue, the next datagram has to wait until some is sent.
-    queue_max_bytes: usize,
 }
 
 impl<'a, M: 'static> DatagramContext<'a, M> {
@@ -109,6 +110,7 @@ impl<'a, M: 'static> DatagramContext<'a, M> {
         desk: &'a mut Desk<M>,
         timers: &'a mut Timers,
         queue: &'a mut SendQueue,
+        screen: &'a mut Screen,
         id: EndpointId,
     ) -> Self {
         queue.seal();
@@ -117,11 +119,13 @@ impl<'a, M: 'static> DatagramContext<'a, M> {
             timers,
             queue,
             id,
+            screen,
             arrivals: Arrivals::default(),
+            came: 0,
             arrived: None,
+            shown: 0,
             left: 0,
             reply_max: 0,
-            queue_max_bytes: usize::MAX,
         }
     }
 
@@ -131,13 +135,12 @@ impl<'a, M: 'static> DatagramContext<'a, M> {
         self.arrivals = arrivals;
     }
 
-    /// Has the next datagram wait while there is more than this in the queue.
-    #[inline]
-    pub(crate) fn set_queue_max(&mut self, bytes: usize) {
-        self.queue_max_bytes = bytes;
+    /// How many of the datagrams that were laid out have been looked at.
+    pub(crate) fn came(&self) -> usize {
+        self.came
     }
 
-    /// Whether datagrams that were laid out have not been shown.
+    /// Whether datagrams that were laid out have not been looked at.
     pub(crate) fn has_datagrams(&self) -> bool {
         self.left > 0 || !self.arrivals.is_empty()
     }
@@ -145,29 +148,30 @@ impl<'a, M: 'static> DatagramContext<'a, M> {
     /// The next sender who is now at hand, and what came from there; or the rest, where not all of
     /// it was shown.
     fn next_sender(&mut self) -> Option<(&'a NetAddr, Payloads<'a>)> {
-        if self.is_queue_full() {
+        if self.queue.is_full() {
             return None;
         }
         self.queue.seal();
         if self.left > 0 {
             return self.rest_of_sender();
         }
-        let (arrived, payloads) = self.arrivals.next()?;
-        self.arrived = Some(arrived);
-        Some((&arrived.from, payloads))
+        loop {
+            let arrived = self.arrivals.next()?;
+            let count = self.arrivals.count_of_last(arrived);
+            let shown = self.screen.pass(arrived, count, self.desk, self.id);
+            self.came += count;
+            if shown > 0 {
+                (self.arrived, self.shown, self.left) = (Some(arrived), shown, shown);
+                return Some((&arrived.from, self.arrivals.payloads_of_last(arrived, 0..shown)));
+            }
+        }
     }
 
     #[cold]
     fn rest_of_sender(&self) -> Option<(&'a NetAddr, Payloads<'a>)> {
         let arrived = self.arrived?;
-        let mut payloads = self.arrivals.payloads_of_last(arrived);
-        payloads.skip_first(payloads.len() - self.left);
-        Some((&arrived.from, payloads))
-    }
-
-    #[inline]
-    fn is_queue_full(&self) -> bool {
-        self.queue.len_bytes() > self.queue_max_bytes
+        let unseen = self.shown - self.left..self.shown;
+        Some((&arrived.from, self.arrivals.payloads_of_last(arrived, unseen)))
     }
 
     /// The socket's name.
@@ -205,7 +209,7 @@ impl<'a, M: 'static> DatagramContext<'a, M> {
             self.count_refused_reply(); // to whom?
             return Err(ReplyTooLarge);
         };
-        self.queue.push(from, *to, payload);
+        self.queue.push(from, to, payload);
         Ok(())
     }
 
@@ -222,8 +226,8 @@ impl<'a, M: 'static> DatagramContext<'a, M> {
     /// asked; to others from one of the system's choice.
     pub fn send_to(&mut self, to: &NetAddr, payload: &[u8]) {
         let of_sender = self.arrived.filter(|arrived| arrived.from == *to);
-        self.queue.push(to, of_sender.and_then(|arrived| arrived.to), payload);
-        self.queue.seal();
+        self.queue.push(to, &of_sender.and_then(|arrived| arrived.to), payload);
+        self.queue.look_anew();
     }
 
     /// Has [`DatagramHandler::on_timer`] called with `tag` after this time, once; a timer of the

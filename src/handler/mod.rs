@@ -26,6 +26,7 @@ mod context;
 mod datagram;
 mod framed;
 pub(crate) mod handle;
+mod screen;
 mod service;
 mod stream;
 
@@ -34,6 +35,7 @@ pub use context::{AtLimit, Connect, Context, Desk};
 pub use datagram::{DatagramContext, DatagramHandler, ReplyTooLarge};
 pub use framed::{FrameHandler, Framed};
 pub use handle::{Handle, Refused, Ticket};
+pub(crate) use screen::Screen;
 pub use service::{Service, ServiceContext};
 pub use stream::StreamHandler;
 

@@ -13,9 +13,9 @@ pub struct DatagramEcho;
 impl<M: 'static> DatagramHandler<M> for DatagramEcho {
     #[inline]
     fn on_datagram(&mut self, cx: &mut DatagramContext<'_, M>, from: &NetAddr, payload: &[u8]) {
-        match from {
-            NetAddr::Inet(inet) if inet.port() < FIRST_CLIENT_PORT => cx.count_refused_reply(),
-            NetAddr::Unnamed => {}
+        match from.port() {
+            Some(port) if port < FIRST_CLIENT_PORT => cx.count_refused_reply(),
+            None if *from == NetAddr::Unnamed => {}
             _ => {
                 // A reply as long as its request is always allowed.
                 let _ = cx.reply(payload);

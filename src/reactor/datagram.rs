@@ -3,31 +3,26 @@
 //! What a batch is answered with leaves together. On Linux that makes for one `recvmmsg` and one
 //! `sendmmsg` a batch, and a batch that is not full has told that nothing is left.
 
-use std::net::IpAddr;
-
 use super::Reactor;
 use super::call::unwound;
 use super::endpoint::{Endpoint, Kind};
 use crate::base::address::NetAddr;
 use crate::base::id::EndpointId;
-use crate::handler::{DatagramContext, DatagramHandler, Desk, Handle};
+use crate::handler::{DatagramContext, DatagramHandler, Screen};
 use crate::hub::Hub;
 use crate::hub::counters::Ledger;
 use crate::hub::limits::Limits;
 use crate::hub::notices::Notice;
 use crate::hub::pulse::Callback;
-use crate::hub::shares::Shares;
 use crate::sys::errors::DatagramError;
-use crate::sys::{Arrived, Platform, ReceiveBatch, SendQueue};
+use crate::sys::{Platform, ReceiveBatch, SLOT_BYTES_MAX, SendQueue};
 
 /// A datagram socket and its handler.
 pub(super) struct Socketed<M: 'static, P: Platform> {
     pub(super) socket: P::Datagram,
     pub(super) handler: Box<dyn DatagramHandler<M>>,
     pub(super) queue: SendQueue,
-    pub(super) local: NetAddr,
-    /// What peers have had of this turn.
-    pub(super) shares: Shares,
+    pub(super) screen: Screen,
 }
 
 impl<M: 'static, P: Platform> Socketed<M, P> {
@@ -38,7 +33,7 @@ impl<M: 'static, P: Platform> Socketed<M, P> {
         limits: &Limits,
     ) -> Self {
         let queue = SendQueue::new(limits.datagram_queue_bytes);
-        Socketed { socket, handler, queue, local, shares: Shares::default() }
+        Socketed { socket, handler, queue, screen: Screen::new(local) }
     }
 }
 
@@ -47,9 +42,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// sending: answers that nobody takes are dropped and counted.
     pub(super) fn exchange_datagrams(&mut self, slot: u32) {
         self.send_datagrams(slot);
-        self.begin_shares(slot);
+        self.begin_screen(slot);
         let mut batch =
-            self.batch.take().unwrap_or_else(|| ReceiveBatch::new(SLOTS, DATAGRAM_BYTES_MAX));
+            self.batch.take().unwrap_or_else(|| ReceiveBatch::new(SLOTS, SLOT_BYTES_MAX));
         let mut budget = self.desk.hub.limits.datagram_budget;
         let mut may_have_more = true;
         while may_have_more && budget > 0 {
@@ -64,14 +59,11 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
-    fn begin_shares(&mut self, slot: u32) {
-        if self.desk.hub.limits.datagrams_per_peer == usize::MAX {
-            return;
-        }
+    fn begin_screen(&mut self, slot: u32) {
         if let Some(Endpoint { kind: Kind::Datagram(socketed), .. }) =
             self.endpoints.get_mut(slot as usize)
         {
-            socketed.shares.begin();
+            socketed.screen.begin(&self.desk.hub.limits);
         }
     }
 
@@ -112,18 +104,18 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             return 0;
         };
         let id = *id;
-        let count = screen(batch, socketed, &self.desk, id);
-        let Socketed { socket, handler, queue, .. } = socketed;
+        let Socketed { socket, handler, queue, screen } = socketed;
+        self.desk.hub.counters.datagrams_overflowed.add(batch.overflowed());
         let mut is_taken = true;
-        let mut cx = DatagramContext::new(&mut self.desk, timers, queue, id);
+        let mut cx = DatagramContext::new(&mut self.desk, timers, queue, screen, id);
         cx.lay_out(batch.arrivals());
         // A batch must not fill the queue by itself.
         let share = cx.queue.max_bytes() / STAGED_SHARE;
         while cx.has_datagrams() {
             cx.desk.hub.counters.pulse.note(Callback::Datagram, slot);
-            cx.set_queue_max(if is_taken { share } else { usize::MAX });
+            cx.queue.set_full(if is_taken { share } else { usize::MAX });
             let outcome = unwound(|| handler.on_datagrams(&mut cx));
-            let is_much = is_taken && cx.queue.len_bytes() > share;
+            let is_much = cx.queue.is_full();
             if let Err(message) = &outcome {
                 tell_of_panic(&mut cx.desk.hub, id, message);
             }
@@ -134,6 +126,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 break;
             }
         }
+        let count = cx.came();
+        log::trace!("{id}: received {count}");
         if is_taken {
             send(&mut self.platform, socket, queue, &self.desk.hub.counters, id);
         }
@@ -153,9 +147,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         else {
             return;
         };
-        let Socketed { handler, queue, .. } = socketed;
+        let Socketed { handler, queue, screen, .. } = socketed;
         self.desk.hub.counters.pulse.note(Callback::Datagram, slot);
-        let mut cx = DatagramContext::new(&mut self.desk, timers, queue, *id);
+        let mut cx = DatagramContext::new(&mut self.desk, timers, queue, screen, *id);
         if let Err(message) = unwound(|| callback(&mut **handler, &mut cx)) {
             tell_of_panic(&mut self.desk.hub, *id, &message);
         }
@@ -171,48 +165,6 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             send(&mut self.platform, socket, queue, &self.desk.hub.counters, *id);
         }
     }
-}
-
-/// Looks at who has sent what, has left out what the handler is not to see, and counts it all;
-/// answers how many datagrams there are.
-fn screen<M: 'static, P: Platform>(
-    batch: &mut ReceiveBatch,
-    socketed: &mut Socketed<M, P>,
-    desk: &Desk<M>,
-    id: EndpointId,
-) -> usize {
-    let Socketed { local, shares, .. } = socketed;
-    let counters = &desk.hub.counters;
-    let per_peer = desk.hub.limits.datagrams_per_peer;
-    let (mut all, mut dropped, mut over) = (0, 0, 0);
-    counters.datagrams_overflowed.add(batch.overflowed());
-    batch.screen(|arrived, count| {
-        let from = &arrived.from;
-        log::trace!("{id}: received {count} from {from}");
-        all += count;
-        if !is_welcome(arrived, local, &desk.handle) {
-            log::trace!("{id}: dropped {count} from {from}");
-            dropped += count;
-            return 0;
-        }
-        if per_peer == usize::MAX {
-            return count;
-        }
-        let given = shares.take(from, count, per_peer);
-        over += count - given;
-        given
-    });
-    counters.datagrams_dropped.add(dropped as u64);
-    counters.datagrams_over_share.add(over as u64);
-    counters.datagrams_in.add((all - dropped - over) as u64);
-    all
-}
-
-/// Whether a datagram is shown to the handler: it is whole, its sender is allowed, and is not the
-/// socket itself, which would be answered for ever.
-#[inline]
-fn is_welcome<M>(arrived: &Arrived, local: &NetAddr, handle: &Handle<M>) -> bool {
-    !arrived.truncated && !is_own(&arrived.from, arrived.to, local) && handle.allows(&arrived.from)
 }
 
 #[cold]
@@ -248,27 +200,9 @@ fn send<P: Platform>(
     true
 }
 
-/// Whether a datagram claims to come from the very socket that received it. One that is bound to
-/// all interfaces knows itself by the address that was asked, and on the loopback by any; what
-/// claims to come from another interface of ours, but from outside, systems drop as martian
-/// (RFC 1812, section 5.3.7).
-#[inline]
-fn is_own(from: &NetAddr, to: Option<IpAddr>, local: &NetAddr) -> bool {
-    match (from, local) {
-        (NetAddr::Inet(from), NetAddr::Inet(local)) if from.port() != local.port() => false,
-        (NetAddr::Inet(from), NetAddr::Inet(local)) if local.ip().is_unspecified() => {
-            from.ip().to_canonical().is_loopback() || to == Some(from.ip())
-        }
-        _ => from == local,
-    }
-}
-
-/// How many datagrams one call receives.
+/// How many datagrams one call receives: 4 MiB of memory where each slot has seen the largest. (A
+/// Unix socket may get larger ones, which are dropped and counted.)
 const SLOTS: usize = 64;
-
-/// What one slot holds: more than any UDP datagram has. A Unix socket may get larger ones, which
-/// are dropped and counted.
-const DATAGRAM_BYTES_MAX: usize = 64 * 1024;
 
 /// Which part of the queue's bytes a batch may fill before it is sent; the rest is for one
 /// callback.

@@ -2,22 +2,24 @@
 //!
 //! A [`ReceiveBatch`] has a slot for each datagram that one call may bring, and each slot has room
 //! for the largest there is, so nothing is cut. That is a matter of addresses rather than of
-//! memory: the system backs with pages only what datagrams have reached, which is one page a slot
-//! where they are small, and about 4 MiB where every slot has seen the largest.
+//! memory: the system backs with pages only what datagrams have reached, which is one page of a
+//! slot where they are small, and all of it where it has seen the largest.
 //!
 //! Neighbours from one sender, as a peer with several in flight makes them, are noted together:
 //! what there is to do about a sender is then done once for all of them.
 
-use std::net::IpAddr;
-use std::slice;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::ops::Range;
+use std::{iter, slice};
 
 use crate::base::address::NetAddr;
 use crate::sys::{Received, many};
 
 /// What one call received, and the memory it was received into. It is reused from call to call.
 pub struct ReceiveBatch {
-    /// `slots` slots of `slot_bytes + SLOT_OFFSET` bytes each; it never moves or grows.
+    /// Slots of `SLOT_STRIDE` bytes each; it never moves or grows.
     pub(super) buffer: Vec<u8>,
+    /// How many bytes of a slot are used.
     slot_bytes: usize,
     pub(super) notes: Notes,
     /// Datagrams that the system lost for want of room in the socket's buffer before these.
@@ -56,8 +58,6 @@ pub struct Arrived {
     pub(super) joined_bytes: u32,
     /// The first of the slots that they are in; the last is before the next sender's.
     first_slot: u32,
-    /// How many of them are to be shown, at the most: see [`ReceiveBatch::screen`].
-    shown_max: u32,
 }
 
 /// It is written and looked at for each sender of each batch.
@@ -68,11 +68,11 @@ impl ReceiveBatch {
     /// [`Arrived::truncated`] tells.
     ///
     /// # Panics
-    /// There is no slot.
+    /// There is no slot, or a slot has more than [`SLOT_BYTES_MAX`].
     #[must_use]
     pub fn new(slots: usize, slot_bytes: usize) -> ReceiveBatch {
-        assert!(slots > 0, "a batch without slots");
-        let mut buffer = vec![0; slots * (slot_bytes + SLOT_OFFSET)];
+        assert!(slots > 0 && slot_bytes <= SLOT_BYTES_MAX, "a batch that cannot be");
+        let mut buffer = vec![0; slots * SLOT_STRIDE];
         let nothing = Arrived::new(NetAddr::Unnamed, None, false);
         ReceiveBatch {
             headers: many::ReceiveHeaders::new(&mut buffer, slots, slot_bytes),
@@ -104,32 +104,14 @@ impl ReceiveBatch {
         &mut self,
         receive: impl FnOnce(&mut [u8]) -> Result<Received, E>,
     ) -> Result<(), E> {
-        let start = self.notes.filled * (self.slot_bytes + SLOT_OFFSET);
+        let start = self.notes.filled * SLOT_STRIDE;
         let received = receive(&mut self.buffer[start..start + self.slot_bytes])?;
         let Received { len, from, truncated } = received;
         self.notes.note(len, Arrived::new(from, None, truncated));
         Ok(())
     }
 
-    /// Asks about each sender how many of so many datagrams are to be shown, from the first on;
-    /// the others are left out of what [`arrivals`](ReceiveBatch::arrivals) answers.
-    #[inline]
-    pub fn screen(&mut self, mut shown: impl FnMut(&Arrived, usize) -> usize) {
-        let Notes { lens, filled, senders: Senders { rows, count } } = &mut self.notes;
-        let mut rest = &mut rows[..*count];
-        while let Some((row, behind)) = rest.split_first_mut() {
-            let first = row.first_slot as usize;
-            let end = behind.first().map_or(*filled, |next| next.first_slot as usize);
-            let came = match row.joined_bytes {
-                0 => end - first,
-                bytes => lens[first].div_ceil(bytes as usize),
-            };
-            row.shown_max = u32::try_from(shown(row, came)).unwrap_or(u32::MAX);
-            rest = behind;
-        }
-    }
-
-    /// What has arrived and is to be shown, sender by sender.
+    /// What has arrived, sender by sender.
     #[inline]
     #[must_use]
     pub fn arrivals(&self) -> Arrivals<'_> {
@@ -137,14 +119,26 @@ impl ReceiveBatch {
             rows: &self.notes.senders.rows[..self.notes.senders.count],
             lens: &self.notes.lens[..self.notes.filled],
             buffer: &self.buffer,
-            stride: self.slot_bytes + SLOT_OFFSET,
         }
     }
 
     /// The datagrams that have arrived, one by one.
     pub fn datagrams(&self) -> impl Iterator<Item = (&Arrived, &[u8])> {
-        let all = self.arrivals();
-        all.flat_map(|(arrived, payloads)| payloads.iter().map(move |bytes| (arrived, bytes)))
+        let mut all = self.arrivals();
+        let senders = iter::from_fn(move || {
+            let arrived = all.next()?;
+            let payloads = all.payloads_of_last(arrived, 0..all.count_of_last(arrived));
+            Some(payloads.iter().map(move |bytes| (arrived, bytes)))
+        });
+        senders.flatten()
+    }
+
+    /// Who sent, and how many each.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> Vec<(NetAddr, usize)> {
+        let mut all = self.arrivals();
+        let next = || all.next().map(|it| (it.from.clone(), all.count_of_last(it)));
+        iter::from_fn(next).collect()
     }
 
     /// Datagrams that the system lost before these, for want of room in the socket's buffer.
@@ -171,11 +165,11 @@ impl Senders {
     /// Notes from whom the datagram in this slot is, who is not the sender of the one before, and
     /// that nothing else is to be said.
     #[inline]
-    pub(super) fn note_plain(&mut self, slot: usize, from: NetAddr) {
+    pub(super) fn note_plain(&mut self, slot: usize, from: SocketAddrV4) {
         let row = &mut self.rows[self.count];
-        row.from = from;
+        row.from.assign(&NetAddr::Inet(SocketAddr::V4(from)));
         (row.to, row.truncated, row.joined_bytes) = (None, false, 0);
-        (row.first_slot, row.shown_max) = (slot as u32, u32::MAX);
+        row.first_slot = slot as u32;
         self.count += 1;
     }
 
@@ -191,8 +185,7 @@ impl Senders {
 impl Arrived {
     #[inline]
     pub(super) fn new(from: NetAddr, to: Option<IpAddr>, truncated: bool) -> Arrived {
-        let shown_max = u32::MAX;
-        Arrived { from, to, truncated, joined_bytes: 0, first_slot: 0, shown_max }
+        Arrived { from, to, truncated, joined_bytes: 0, first_slot: 0 }
     }
 
     /// Whether datagrams can be noted together.
@@ -212,48 +205,57 @@ pub struct Arrivals<'a> {
     /// All, by slot.
     lens: &'a [usize],
     buffer: &'a [u8],
-    stride: usize,
 }
 
 impl<'a> Arrivals<'a> {
-    /// Whether there is nothing left to be looked at, shown or not.
+    /// Whether there is nothing left to be looked at.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The datagrams to be shown of this sender, who was the last to be answered by `next`.
+    /// How many datagrams came from this sender, who was the last to be answered by `next`.
     #[inline]
-    pub(crate) fn payloads_of_last(&self, arrived: &Arrived) -> Payloads<'a> {
+    pub(crate) fn count_of_last(&self, arrived: &Arrived) -> usize {
         let start = arrived.first_slot as usize;
-        let end = self.rows.first().map_or(self.lens.len(), |next| next.first_slot as usize);
-        let lens = &self.lens[start..end];
-        let slots = &self.buffer[start * self.stride..];
-        let shown_max = arrived.shown_max as usize;
         match arrived.joined_bytes as usize {
             0 => {
-                let lens = &lens[..lens.len().min(shown_max)];
-                Payloads::Apart(Apart { lens, slots, stride: self.stride })
+                let next = self.rows.first();
+                next.map_or(self.lens.len(), |next| next.first_slot as usize) - start
             }
-            bytes => {
-                let shown = lens[0].min(shown_max.saturating_mul(bytes));
-                Payloads::Joined(slots[..shown].chunks(bytes))
+            each => self.lens[start].div_ceil(each),
+        }
+    }
+
+    /// These datagrams of that sender.
+    ///
+    /// # Panics
+    /// There are fewer.
+    #[inline(always)] // for each sender of a batch
+    pub(crate) fn payloads_of_last(&self, arrived: &Arrived, these: Range<usize>) -> Payloads<'a> {
+        let slot = arrived.first_slot as usize;
+        match arrived.joined_bytes as usize {
+            0 => {
+                let (start, end) = (slot + these.start, slot + these.end);
+                let slots = &self.buffer[start * SLOT_STRIDE..];
+                Payloads::Apart(Apart { lens: &self.lens[start..end], slots })
+            }
+            each => {
+                let whole = &self.buffer[slot * SLOT_STRIDE..][..self.lens[slot]];
+                let [start, end] = [these.start, these.end].map(|it| whole.len().min(it * each));
+                Payloads::Joined(Joined { bytes: &whole[start..end], each })
             }
         }
     }
 }
 
 impl<'a> Iterator for Arrivals<'a> {
-    type Item = (&'a Arrived, Payloads<'a>);
+    type Item = &'a Arrived;
 
     #[inline]
-    fn next(&mut self) -> Option<(&'a Arrived, Payloads<'a>)> {
-        loop {
-            let (arrived, rows) = self.rows.split_first()?;
-            self.rows = rows;
-            if arrived.shown_max > 0 {
-                return Some((arrived, self.payloads_of_last(arrived)));
-            }
-        }
+    fn next(&mut self) -> Option<&'a Arrived> {
+        let (arrived, rows) = self.rows.split_first()?;
+        self.rows = rows;
+        Some(arrived)
     }
 }
 
@@ -263,7 +265,7 @@ pub enum Payloads<'a> {
     /// Each in a slot of its own.
     Apart(Apart<'a>),
     /// All in one slot.
-    Joined(slice::Chunks<'a, u8>),
+    Joined(Joined<'a>),
 }
 
 /// The bytes of datagrams in slots of their own.
@@ -273,61 +275,50 @@ pub struct Apart<'a> {
     lens: &'a [usize],
     /// Their slots, and what is behind them.
     slots: &'a [u8],
-    /// From slot to slot.
-    stride: usize,
+}
+
+/// The bytes of datagrams that came as one.
+#[derive(Clone)]
+pub struct Joined<'a> {
+    bytes: &'a [u8],
+    /// The length of each but the last.
+    each: usize,
+}
+
+impl<'a> Joined<'a> {
+    /// One by one.
+    #[inline]
+    pub fn iter(&self) -> slice::Chunks<'a, u8> {
+        self.bytes.chunks(self.each)
+    }
 }
 
 impl<'a> Apart<'a> {
     /// One by one.
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let slots = self.slots.chunks_exact(self.stride);
+        let slots = self.slots.chunks_exact(SLOT_STRIDE);
         self.lens.iter().zip(slots).map(|(len, slot)| &slot[..*len])
     }
 }
 
 impl<'a> Payloads<'a> {
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Payloads::Apart(apart) => apart.lens.len(),
-            Payloads::Joined(chunks) => chunks.len(),
-        }
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// One by one.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let (apart, joined) = match self {
             Payloads::Apart(apart) => (Some(apart.iter()), None),
-            Payloads::Joined(chunks) => (None, Some(chunks.clone())),
+            Payloads::Joined(joined) => (None, Some(joined.iter())),
         };
         apart.into_iter().flatten().chain(joined.into_iter().flatten())
     }
-
-    /// Leaves out the first `count`, of as many at least.
-    pub(crate) fn skip_first(&mut self, count: usize) {
-        match self {
-            Payloads::Apart(Apart { lens, slots, stride }) => {
-                (*lens, *slots) = (&lens[count..], &slots[count * *stride..]);
-            }
-            Payloads::Joined(chunks) => {
-                for _ in 0..count {
-                    chunks.next();
-                }
-            }
-        }
-    }
 }
 
-/// Slots that lay a power of two apart would share the same few lines of the processor's caches.
-pub(super) const SLOT_OFFSET: usize = 64;
+/// What one slot can hold: more than any UDP datagram has. (A Unix socket may get larger ones.)
+pub const SLOT_BYTES_MAX: usize = 64 * 1024;
+
+/// From slot to slot. If they lay a power of two apart, they would share the same few lines of the
+/// processor's caches.
+pub(super) const SLOT_STRIDE: usize = SLOT_BYTES_MAX + 64;
 
 #[cfg(test)]
 mod tests {
@@ -358,20 +349,11 @@ mod tests {
                 });
                 filled.unwrap();
             }
-            let together: Vec<usize> =
-                batch.arrivals().map(|(_, payloads)| payloads.len()).collect();
-            assert_eq!(together, [3, 1, 1, 1, 1], "round {round}");
+            let together = batch.counts().into_iter().map(|(_, count)| count);
+            assert!(together.eq([3, 1, 1, 1, 1]), "round {round}");
             let came =
                 batch.datagrams().map(|(it, bytes)| (it.from.port().unwrap(), bytes, it.truncated));
             assert!(came.eq(sent));
-            let mut asked = Vec::new();
-            batch.screen(|arrived, count| {
-                asked.push((arrived.from.port().unwrap(), count));
-                [2, 0, 1, 9, 0][asked.len() - 1]
-            });
-            assert_eq!(asked, [(1, 3), (2, 1), (1, 1), (1, 1), (1, 1)]);
-            let shown: Vec<&[u8]> = batch.datagrams().map(|(_, bytes)| bytes).collect();
-            assert_eq!(shown, [&b"1"[..], b"", b"5", b"6666"]);
         }
     }
 
@@ -379,7 +361,7 @@ mod tests {
     fn what_came_joined_is_cut() {
         let mut batch = ReceiveBatch::new(3, 10);
         batch.fill(|_| Ok::<_, ()>(Received { len: 1, from: inet(1), truncated: false })).unwrap();
-        let start = batch.slot_bytes + SLOT_OFFSET;
+        let start = SLOT_STRIDE;
         batch.buffer[start..start + 8].copy_from_slice(b"aaabbbcc");
         let joined = Arrived { joined_bytes: 3, ..Arrived::new(inet(1), None, false) };
         batch.notes.note(8, joined);
@@ -387,27 +369,26 @@ mod tests {
         let came: Vec<&[u8]> = batch.datagrams().map(|(_, bytes)| bytes).collect();
         assert_eq!(came, [&b"\0"[..], b"aaa", b"bbb", b"cc", b""]);
 
-        let mut first = |count: usize| -> Vec<Vec<Vec<u8>>> {
-            let mut came = Vec::new();
-            batch.screen(|_, all| {
-                came.push(all);
-                count
-            });
-            assert_eq!(came, [1, 3, 1]);
-            let shown = batch.arrivals().map(|(_, payloads)| {
-                assert_eq!(payloads.len(), payloads.iter().count());
-                for skipped in 0..=payloads.len() {
-                    let mut rest = payloads.clone();
-                    rest.skip_first(skipped);
-                    assert!(rest.iter().eq(payloads.iter().skip(skipped)));
-                }
-                payloads.iter().map(<[u8]>::to_vec).collect()
-            });
-            shown.collect()
-        };
-        assert!(first(0).is_empty());
-        assert_eq!(first(1).concat(), [&b"\0"[..], b"aaa", b""]);
-        assert_eq!(first(2)[1], [b"aaa", b"bbb"]);
-        assert_eq!(first(usize::MAX)[1], [&b"aaa"[..], b"bbb", b"cc"]);
+        assert_eq!(batch.counts(), [1, 3, 1].map(|count| (inet(1), count)));
+    }
+
+    #[test]
+    fn a_part_is_what_it_says() {
+        let mut batch = ReceiveBatch::new(8, 10);
+        for len in 0..3 {
+            let received = Received { len, from: inet(1), truncated: false };
+            batch.fill(|_| Ok::<_, ()>(received)).unwrap();
+        }
+        let joined = Arrived { joined_bytes: 3, ..Arrived::new(inet(1), None, false) };
+        batch.notes.note(8, joined);
+        let mut all = batch.arrivals();
+        while let Some(arrived) = all.next() {
+            let whole: Vec<&[u8]> = all.payloads_of_last(arrived, 0..3).iter().collect();
+            assert_eq!((whole.len(), all.count_of_last(arrived)), (3, 3));
+            for (start, end) in (0..=3).flat_map(|end| (0..=end).map(move |start| (start, end))) {
+                let part = all.payloads_of_last(arrived, start..end);
+                assert!(part.iter().eq(whole[start..end].iter().copied()));
+            }
+        }
     }
 }

@@ -22,7 +22,7 @@ use std::ptr;
 
 use libc::{c_int, iovec, mmsghdr, sockaddr_storage, socklen_t};
 
-use super::batch::{Arrived, ReceiveBatch, SLOT_OFFSET, Senders};
+use super::batch::{Arrived, ReceiveBatch, SLOT_STRIDE, Senders};
 use super::cmsg::{self, Control};
 use super::send_queue::{Run, SendQueue};
 use super::sockaddr;
@@ -102,7 +102,7 @@ impl ReceiveHeaders {
         let mut table = Table::new(slots);
         let start = buffer.as_mut_ptr();
         for (index, parts) in table.parts.iter_mut().enumerate() {
-            let slot = start.wrapping_add(index * (slot_bytes + SLOT_OFFSET));
+            let slot = start.wrapping_add(index * SLOT_STRIDE);
             parts.vector = iovec { iov_base: slot.cast(), iov_len: slot_bytes };
         }
         for header in &mut table.headers {
@@ -163,17 +163,25 @@ fn note(count: usize, known: &mut Known, batch: &mut ReceiveBatch) {
     let ReceiveBatch { headers, notes, overflowed, .. } = batch;
     let ReceiveHeaders { table: Table { headers, parts }, control_bytes } = headers;
     let senders = &mut notes.senders;
-    let mut noting = Noting { parts, senders, known, overflowed, previous: (NO_NUMBER, 0) };
-    // Of the datagram before, where that is all there is to say about it.
+    let control_bytes = *control_bytes;
+    let mut noting = Noting { parts, senders, known, overflowed, previous: None };
+    // Of the datagram before, where an address of IPv4 is all there is to say about it.
     let mut previous = NO_NUMBER;
     let rows = headers[..count].iter_mut().zip(&*parts).zip(&mut notes.lens);
     for (slot, ((header, part), len)) in rows.enumerate() {
         *len = header.msg_len as usize;
-        let is_alike = is_plain(&header.msg_hdr) && sockaddr::number(&part.name) == previous;
-        if !is_alike {
-            previous = noting.note(slot, header);
+        let is_plain = is_plain(&header.msg_hdr);
+        if !is_plain || sockaddr::number(&part.name) != previous {
+            let read = || sockaddr::read_v4(&part.name, header.msg_hdr.msg_namelen);
+            previous = if let Some(from) = is_plain.then(read).flatten() {
+                noting.senders.note_plain(slot, from);
+                sockaddr::number(&part.name)
+            } else {
+                noting.note(slot, header);
+                NO_NUMBER
+            };
         }
-        header.msg_hdr.msg_controllen = *control_bytes as _;
+        header.msg_hdr.msg_controllen = control_bytes as _;
         header.msg_hdr.msg_namelen = NAME_BYTES;
     }
     notes.filled = count;
@@ -185,37 +193,30 @@ fn is_plain(header: &libc::msghdr) -> bool {
     header.msg_flags & libc::MSG_TRUNC == 0 && header.msg_controllen == 0
 }
 
-/// Notes datagrams that are not just like the one before.
+/// Notes datagrams of which more is to be said than an address of IPv4.
 struct Noting<'a> {
     parts: &'a [Parts],
     senders: &'a mut Senders,
     known: &'a mut Known,
     overflowed: &'a mut u64,
-    /// The number of the last sender, and how many bytes were told beside: one that has both in
-    /// common may be like it.
-    previous: (u64, usize),
+    /// The last one, where another may be like it: its slot, the number of its sender, and how
+    /// many bytes were told beside.
+    previous: Option<(usize, u64, usize)>,
 }
 
 impl Noting<'_> {
-    /// Notes from whom the datagram in a slot is; answers the number of its sender, where that is
-    /// all there is to say.
-    #[inline(never)] // off the way of those that come from one sender in a row
-    fn note(&mut self, slot: usize, header: &mmsghdr) -> u64 {
+    /// Notes from whom the datagram in a slot is.
+    #[inline(never)] // off the way of those of which there is nothing else to be said
+    fn note(&mut self, slot: usize, header: &mmsghdr) {
         let name = &self.parts[slot].name;
-        if is_plain(&header.msg_hdr) {
-            if let Some(from) = sockaddr::read_v4(name, header.msg_hdr.msg_namelen) {
-                self.senders.note_plain(slot, NetAddr::Inet(SocketAddr::V4(from)));
-                self.previous = (NO_NUMBER, 0);
-                return sockaddr::number(name);
-            }
-        }
-        let told: (u64, usize) = (sockaddr::number(name), header.msg_hdr.msg_controllen as _);
+        let number = sockaddr::number(name);
+        let bytes: usize = header.msg_hdr.msg_controllen as _;
         let is_whole = header.msg_hdr.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) == 0;
-        if is_whole && told == self.previous && is_repeated(self.parts, slot, told.1) {
-            return NO_NUMBER;
-        }
-        self.previous = if self.note_told(slot, header, name) { told } else { (NO_NUMBER, 0) };
-        NO_NUMBER
+        let is_repeated = is_whole
+            && self.previous.is_some_and(|before| before == (slot - 1, number, bytes))
+            && is_repeated(self.parts, slot, bytes);
+        let can_repeat = is_repeated || self.note_told(slot, header, name);
+        self.previous = can_repeat.then_some((slot, number, bytes));
     }
 
     /// Notes from whom it is with what is told beside it. Answers whether one of which the same is
@@ -368,7 +369,7 @@ fn put(
         (None, true) => cmsg::write_cut(&mut parts.control, run.segment_bytes) as _,
         (from, cuts) => {
             let cut_bytes = if cuts { run.segment_bytes } else { 0 };
-            cmsg::write(&mut parts.control, from, cut_bytes) as _
+            cmsg::write(&mut parts.control, from.copied(), cut_bytes) as _
         }
     };
     parts.vector.iov_base = piece.as_ptr().cast_mut().cast();

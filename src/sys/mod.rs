@@ -36,7 +36,7 @@ use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-pub use batch::{Apart, Arrivals, Arrived, Payloads, ReceiveBatch};
+pub use batch::{Apart, Arrivals, Arrived, Joined, Payloads, ReceiveBatch, SLOT_BYTES_MAX};
 pub use descriptors::descriptor_count;
 pub use endpoint::{OsDatagram, OsListener};
 pub use inherited::{Inherited, InheritedKind, inherited};

@@ -65,8 +65,8 @@ mod tests {
         let to = NetAddr::Inet(theirs.local_addr().unwrap());
         let mut known = prepare(ours.as_fd(), &to).unwrap();
         let mut queue = SendQueue::new(1000);
-        queue.push(&to, None, b"one");
-        queue.push(&to, None, b"two");
+        queue.push(&to, &None, b"one");
+        queue.push(&to, &None, b"two");
         ReceiveHeaders::new(&mut [], 0, 0);
         for left in [b"two", b"one"] {
             let mut headers = SendHeaders;

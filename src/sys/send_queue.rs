@@ -3,27 +3,35 @@
 //! A [`SendQueue`] keeps payloads one behind the other, and neighbours of one size to one peer as
 //! one [`Run`], which some systems can take for one (segmentation offload).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use crate::base::address::NetAddr;
 
 /// Datagrams that wait for their socket to take them, the oldest first.
 pub struct SendQueue {
-    /// `rows[first..]` is what waits; when that is nothing, the rows are forgotten.
+    /// `rows[first..last]` is what waits; when that is nothing, both are 0. The others are there to
+    /// be written over, which takes fewer steps than to drop one and to make another.
     rows: Vec<Row>,
     first: usize,
-    /// `payloads[start..]` are their bytes.
+    last: usize,
+    /// `payloads[start..end]` are their bytes. What is behind is room: it was written once, so that
+    /// it need not be again.
     payloads: Vec<u8>,
     start: usize,
+    end: usize,
     /// How many datagrams they are.
     count: usize,
-    /// Their bytes, and `ROW_BYTES` for each row of them.
-    len_bytes: usize,
     /// What can be added without a further look: datagrams of just this size, from and to where
-    /// the last one goes, until the length is this. `usize::MAX` is no size.
+    /// the last one goes, as long as they end here. `usize::MAX` is no size.
     alike_bytes: usize,
-    alike_len_max: usize,
+    /// `alike_end <= payloads.len()`
+    alike_end: usize,
+    /// Whether what comes next begins a run, without a look at the last one.
+    is_sealed: bool,
     max_bytes: usize,
+    /// With more than this in it, it is [full](SendQueue::is_full). `full_bytes <= max_bytes`
+    full_bytes: usize,
+    is_full: bool,
     dropped: u64,
 }
 
@@ -42,7 +50,7 @@ pub struct Run<'a> {
     /// Whom they go to.
     pub to: &'a NetAddr,
     /// Which of our addresses they leave from, where it is not the system's choice.
-    pub from: Option<IpAddr>,
+    pub from: Option<&'a IpAddr>,
     /// The length of each but the last.
     pub segment_bytes: usize,
     /// The bytes of all.
@@ -57,59 +65,68 @@ impl SendQueue {
         SendQueue {
             rows: Vec::new(),
             first: 0,
+            last: 0,
             payloads: Vec::new(),
             start: 0,
+            end: 0,
             count: 0,
-            len_bytes: 0,
             alike_bytes: usize::MAX,
-            alike_len_max: 0,
+            alike_end: 0,
+            is_sealed: true,
             max_bytes,
+            full_bytes: max_bytes,
+            is_full: false,
             dropped: 0,
         }
     }
 
     /// Adds a datagram, and answers true; or drops and counts it where there is too much already.
-    pub fn push(&mut self, to: &NetAddr, from: Option<IpAddr>, payload: &[u8]) -> bool {
-        let lengthened = self.rows.last().is_some_and(|last| {
-            let bytes = self.payloads.len() - last.start;
-            last.to.is_same(to) && last.from == from && last.takes(bytes, payload.len())
-        });
+    #[inline(always)] // for each sender of a batch
+    pub fn push(&mut self, to: &NetAddr, from: &Option<IpAddr>, payload: &[u8]) -> bool {
+        let (at, len) = (self.end, payload.len());
+        let run = if self.is_sealed { None } else { self.rows[..self.last].last() };
+        let run = run.filter(|last| last.takes(to, from, at - last.start, len));
         // An empty datagram costs too, or a flood of them would have no bound.
-        let row_bytes = if lengthened { 0 } else { ROW_BYTES };
-        let len_bytes = self.len_bytes + payload.len() + row_bytes;
+        let row_bytes = if run.is_some() { 0 } else { ROW_BYTES };
+        let len_bytes = self.len_bytes() + len + row_bytes;
         if len_bytes > self.max_bytes {
             self.dropped += 1;
             return false;
         }
-        if !lengthened {
-            let (start, segment_bytes) = (self.payloads.len(), payload.len());
-            // An address of IPv4 is a few bytes of all that one may be.
-            self.rows.push(match to {
-                NetAddr::Inet(SocketAddr::V4(inet)) => {
-                    let to = NetAddr::Inet(SocketAddr::V4(*inet));
-                    Row { to, from, segment_bytes, start }
-                }
-                _ => Row { to: to.clone(), from, segment_bytes, start },
-            });
+        let (start, segment_bytes) = run.map_or((at, len), |run| (run.start, run.segment_bytes));
+        if row_bytes > 0 {
+            if self.last == self.rows.len() {
+                self.rows.push(Row { to: NetAddr::Unnamed, from: None, segment_bytes, start });
+            }
+            let row = &mut self.rows[self.last];
+            row.to.assign(to);
+            (row.from, row.segment_bytes, row.start) = (*from, segment_bytes, start);
+            self.last += 1;
         }
-        self.payloads.extend_from_slice(payload);
-        (self.count, self.len_bytes) = (self.count + 1, len_bytes);
-        self.look_for_room(payload.len());
+        let end = at + len;
+        if end > self.payloads.len() {
+            self.make_room(end);
+        }
+        self.payloads[at..end].copy_from_slice(payload);
+        (self.end, self.count) = (end, self.count + 1);
+        self.is_sealed = false;
+        // What is shorter is the last of its run, and what is empty costs a row each.
+        if len == segment_bytes && len > 0 && len_bytes <= self.full_bytes {
+            let run_end = start + run_bytes_max(len);
+            self.alike_bytes = len;
+            self.alike_end =
+                run_end.min(end + self.full_bytes - len_bytes).min(self.payloads.len());
+        } else {
+            self.alike_bytes = usize::MAX;
+            self.is_full |= len_bytes > self.full_bytes;
+        }
         true
     }
 
-    /// Works out what [`push_alike`](SendQueue::push_alike) may add to a run that a datagram of so
-    /// many bytes was added to.
-    #[inline]
-    fn look_for_room(&mut self, len: usize) {
-        let Some(last) = self.rows.last() else { return };
-        // What is shorter is the last of its run, and what is empty costs a row each.
-        if len < last.segment_bytes || len == 0 {
-            return self.seal();
-        }
-        let room = run_bytes_max(len) - (self.payloads.len() - last.start);
-        self.alike_bytes = len;
-        self.alike_len_max = self.max_bytes.min(self.len_bytes + room);
+    #[cold]
+    fn make_room(&mut self, end: usize) {
+        let len = self.payloads.len().max(PAYLOADS_MIN_BYTES / 2);
+        self.payloads.resize((2 * len).max(end), 0);
     }
 
     /// Adds a datagram like the last one: from and to the same places, and as long. Answers false
@@ -117,32 +134,56 @@ impl SendQueue {
     /// [sealed](SendQueue::seal); then nothing was done.
     #[inline]
     pub fn push_alike(&mut self, payload: &[u8]) -> bool {
-        let len_bytes = self.len_bytes + payload.len();
-        if payload.len() != self.alike_bytes || len_bytes > self.alike_len_max {
+        let end = self.end + payload.len();
+        if payload.len() != self.alike_bytes || end > self.alike_end {
             return false;
         }
-        (self.count, self.len_bytes) = (self.count + 1, len_bytes);
-        self.payloads.extend_from_slice(payload);
+        self.payloads[self.end..end].copy_from_slice(payload);
+        (self.end, self.count) = (end, self.count + 1);
         true
     }
 
-    /// What comes next is not like the last: it needs a [`push`](SendQueue::push).
+    /// What comes next is not like the last, and begins a run.
     #[inline]
     pub fn seal(&mut self) {
+        self.alike_bytes = usize::MAX;
+        self.is_sealed = true;
+    }
+
+    /// What comes next needs a [`push`](SendQueue::push), which looks whether it is like the last.
+    #[inline]
+    pub fn look_anew(&mut self) {
         self.alike_bytes = usize::MAX;
     }
 
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.last == 0
     }
 
     /// What the queue costs in memory: the payloads, and what is noted about each run.
     #[must_use]
     #[inline]
     pub fn len_bytes(&self) -> usize {
-        self.len_bytes
+        self.end - self.start + (self.last - self.first) * ROW_BYTES
+    }
+
+    /// From now on it is [full](SendQueue::is_full) with more than so many bytes in it. (What comes
+    /// next begins a run.)
+    #[inline]
+    pub fn set_full(&mut self, bytes: usize) {
+        self.full_bytes = bytes.min(self.max_bytes);
+        self.is_full = self.len_bytes() > bytes;
+        self.seal();
+    }
+
+    /// Whether some had better be sent before more is added, as could be by now. It stays so until
+    /// it is [asked anew](SendQueue::set_full).
+    #[must_use]
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.is_full
     }
 
     /// The most that [`len_bytes`](SendQueue::len_bytes) may come to.
@@ -155,18 +196,18 @@ impl SendQueue {
     #[must_use]
     pub fn front(&self) -> Option<(&NetAddr, Option<IpAddr>, &[u8])> {
         let Run { to, from, segment_bytes, payloads } = self.runs().next()?;
-        Some((to, from, &payloads[..segment_bytes.min(payloads.len())]))
+        Some((to, from.copied(), &payloads[..segment_bytes.min(payloads.len())]))
     }
 
     /// The runs, the oldest first.
     #[inline]
     pub fn runs(&self) -> impl Iterator<Item = Run<'_>> {
-        let rows = &self.rows[self.first..];
+        let rows = &self.rows[self.first..self.last];
         rows.iter().enumerate().map(move |(index, row)| {
-            let end = rows.get(index + 1).map_or(self.payloads.len(), |next| next.start);
+            let end = rows.get(index + 1).map_or(self.end, |next| next.start);
             let Row { to, from, segment_bytes, start } = row;
             let payloads = &self.payloads[*start..end];
-            Run { to, from: *from, segment_bytes: *segment_bytes, payloads }
+            Run { to, from: from.as_ref(), segment_bytes: *segment_bytes, payloads }
         })
     }
 
@@ -194,7 +235,7 @@ impl SendQueue {
     /// # Panics
     /// There are fewer.
     pub fn discard_runs(&mut self, runs: usize) -> usize {
-        let waiting = self.rows.len() - self.first;
+        let waiting = self.last - self.first;
         assert!(runs <= waiting, "no more is taken out than was put in");
         let is_all = runs == waiting;
         let count =
@@ -207,26 +248,22 @@ impl SendQueue {
     fn forget_discarded(&mut self, count: usize) {
         self.count -= count;
         self.seal();
-        let Some(first) = self.rows.get(self.first) else {
-            let is_large =
-                self.payloads.capacity() > PAYLOADS_KEPT_BYTES || self.rows.capacity() > ROWS_KEPT;
-            if is_large {
+        if self.first == self.last {
+            if self.payloads.len() > PAYLOADS_KEPT_BYTES || self.rows.len() > ROWS_KEPT {
                 (self.payloads, self.rows) = (Vec::new(), Vec::new());
             }
-            self.payloads.clear();
-            self.rows.clear();
-            (self.start, self.first, self.len_bytes) = (0, 0, 0);
+            (self.start, self.end) = (0, 0);
+            (self.first, self.last) = (0, 0);
             return;
-        };
-        self.start = first.start;
-        if self.start > self.payloads.len() / 2 || self.first > self.rows.len() / 2 {
-            self.payloads.drain(..self.start);
-            self.rows.drain(..self.first);
-            self.rows.iter_mut().for_each(|row| row.start -= self.start);
-            (self.start, self.first) = (0, 0);
         }
-        let rows = self.rows.len() - self.first;
-        self.len_bytes = self.payloads.len() - self.start + rows * ROW_BYTES;
+        self.start = self.rows[self.first].start;
+        if self.start > self.end / 2 || self.first > self.last / 2 {
+            self.payloads.copy_within(self.start..self.end, 0);
+            self.rows.drain(..self.first);
+            (self.first, self.last) = (0, self.last - self.first);
+            self.rows[..self.last].iter_mut().for_each(|row| row.start -= self.start);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
     }
 
     /// How many were dropped since this was last asked.
@@ -239,7 +276,10 @@ impl Row {
     /// Whether a datagram so long can follow in this run, which has so many bytes. What is empty
     /// cannot be cut in two, and the first that is shorter is the last.
     #[inline]
-    fn takes(&self, bytes: usize, len: usize) -> bool {
+    fn takes(&self, to: &NetAddr, from: &Option<IpAddr>, bytes: usize, len: usize) -> bool {
+        if !self.to.is_same(to) || self.from != *from {
+            return false;
+        }
         let is_open = self.segment_bytes > 0 && bytes % self.segment_bytes == 0;
         let is_shorter = (1..=self.segment_bytes).contains(&len);
         is_open && is_shorter && bytes + len <= run_bytes_max(self.segment_bytes)
@@ -274,6 +314,8 @@ const SEGMENTS_MAX: usize = 64;
 /// A run is one datagram until the system cuts it, and no larger than one may be (RFC 768, behind
 /// an IPv4 header).
 const RUN_BYTES_MAX: usize = 65_507;
+/// Where there is any room, there is this much.
+const PAYLOADS_MIN_BYTES: usize = 1024;
 /// An empty queue does not hold on to more memory than this.
 const PAYLOADS_KEPT_BYTES: usize = 256 * 1024;
 const ROWS_KEPT: usize = 1024;
@@ -294,23 +336,23 @@ mod tests {
         let mut queue = SendQueue::new(1000);
         let to = NetAddr::Unnamed;
         for byte in 0..5 {
-            queue.push(&to, None, &[byte; 300]);
+            queue.push(&to, &None, &[byte; 300]);
         }
         assert_eq!(queue.take_dropped(), 2);
         for byte in 0..3 {
             assert_eq!(queue.front(), Some((&to, None, &[byte; 300][..])));
             queue.discard(1);
         }
-        assert!(queue.is_empty() && queue.payloads.is_empty());
+        assert!(queue.is_empty() && queue.end == 0);
     }
 
     #[test]
     fn empty_datagrams_are_bounded_too() {
         let mut queue = SendQueue::new(1000);
         for _ in 0..1000 {
-            queue.push(&NetAddr::Unnamed, None, b"");
+            queue.push(&NetAddr::Unnamed, &None, b"");
         }
-        assert!(queue.rows.len() < 100);
+        assert!(queue.last < 100);
         assert!(queue.runs().all(|run| run.count() == 1), "nothing cannot be cut in two");
     }
 
@@ -331,7 +373,7 @@ mod tests {
             (3, None, SEGMENT_BYTES_MAX + 1),
         ];
         for (port, from, len) in pushed {
-            queue.push(&inet(port), from, &vec![7; len]);
+            queue.push(&inet(port), &from, &vec![7; len]);
         }
         let counts: Vec<usize> = queue.runs().map(|run| run.count()).collect();
         assert_eq!(counts, [3, 1, 1, 1, 1, 1, 1, 1]);
@@ -341,7 +383,7 @@ mod tests {
     fn what_is_alike_obeys_the_same_bounds() {
         let mut queue = SendQueue::new(ROW_BYTES + 10);
         assert!(!queue.push_alike(b"") && !queue.push_alike(b"to whom?"));
-        assert!(queue.push(&inet(1), None, b"abcd"));
+        assert!(queue.push(&inet(1), &None, b"abcd"));
         assert!(!queue.push_alike(b"abc") && !queue.push_alike(b"abcde"), "not as long");
         assert!(queue.push_alike(b"efgh"));
         assert!(!queue.push_alike(b"ijkl"), "more than the queue holds");
@@ -351,21 +393,56 @@ mod tests {
         assert!(!queue.push_alike(b"abcd"), "what is behind it may be another's");
         queue.discard(1);
         assert!(!queue.push_alike(b"abcd"), "the run is gone");
-        assert!(queue.push(&inet(1), None, b"") && !queue.push_alike(b""), "it would cost nothing");
+        assert!(
+            queue.push(&inet(1), &None, b"") && !queue.push_alike(b""),
+            "it would cost nothing"
+        );
         queue.discard(1);
-        assert!(queue.push(&inet(1), None, b"a"));
+        assert!(queue.push(&inet(1), &None, b"a"));
         queue.seal();
         assert!(!queue.push_alike(b"b"));
+    }
+
+    #[test]
+    fn what_is_sealed_is_not_continued() {
+        let mut queue = SendQueue::new(1000);
+        queue.push(&inet(1), &None, b"a");
+        queue.look_anew();
+        assert!(!queue.push_alike(b"b"));
+        queue.push(&inet(1), &None, b"b");
+        assert_eq!(queue.runs().count(), 1);
+        queue.seal();
+        queue.push(&inet(1), &None, b"c");
+        assert!(queue.push_alike(b"d"));
+        assert_eq!(queue.runs().map(|run| run.count()).collect::<Vec<_>>(), [2, 2]);
+    }
+
+    #[test]
+    fn it_is_full_with_more_than_was_said_and_takes_more_all_the_same() {
+        let mut queue = SendQueue::new(1000);
+        queue.set_full(ROW_BYTES + 8);
+        assert!(queue.push(&inet(1), &None, b"abcd") && queue.push_alike(b"efgh"));
+        assert!(!queue.is_full() && !queue.push_alike(b"ijkl"), "it would be, and nobody knew");
+        assert!(queue.push(&inet(1), &None, b"ijkl") && queue.is_full());
+        assert!(!queue.push_alike(b"mnop"));
+        assert_eq!(queue.discard_runs(1), 3);
+        assert!(queue.is_full(), "who fills it has to wait until it is asked anew");
+        queue.set_full(0);
+        assert!(!queue.is_full());
+        assert!(queue.push(&inet(1), &None, b"") && queue.is_full());
+        queue.set_full(usize::MAX);
+        assert!(!queue.is_full());
+        assert!(!queue.push(&inet(1), &None, &[0; 1000]) && queue.take_dropped() == 1);
     }
 
     #[test]
     fn runs_are_no_longer_than_a_system_takes() {
         let mut queue = SendQueue::new(1 << 20);
         for _ in 0..100 {
-            queue.push(&inet(1), None, b"x");
+            queue.push(&inet(1), &None, b"x");
         }
         for _ in 0..100 {
-            queue.push(&inet(2), None, &[0; SEGMENT_BYTES_MAX]);
+            queue.push(&inet(2), &None, &[0; SEGMENT_BYTES_MAX]);
         }
         let runs: Vec<(usize, usize)> =
             queue.runs().map(|run| (run.count(), run.payloads.len())).collect();
@@ -385,9 +462,14 @@ mod tests {
                     let (to, len) = (inet(rng.below(2) as u16), 3 * rng.below(3) as usize);
                     let payload = vec![step as u8; len];
                     let is_alike = model.back().is_some_and(|(last, _)| *last == to);
-                    if !is_alike || !queue.push_alike(&payload) {
-                        assert!(queue.push(&to, None, &payload));
+                    if rng.chance(1, 8) {
+                        queue.set_full(rng.below(2000) as usize);
                     }
+                    if !is_alike || !queue.push_alike(&payload) {
+                        assert!(queue.push(&to, &None, &payload));
+                    }
+                    let is_over = queue.len_bytes() > queue.full_bytes;
+                    assert!(queue.is_full() || !is_over, "seed {seed}");
                     model.push_back((to, payload));
                 } else {
                     let count = if rng.chance(1, 2) {
@@ -405,7 +487,7 @@ mod tests {
                 let count: usize = queue.runs().map(|run| run.count()).sum();
                 assert_eq!((count, queue.count), (model.len(), model.len()), "seed {seed}");
                 let bytes: usize = model.iter().map(|(_, payload)| payload.len()).sum();
-                let rows = queue.rows.len() - queue.first;
+                let rows = queue.last - queue.first;
                 assert_eq!(queue.len_bytes(), bytes + rows * ROW_BYTES, "seed {seed}");
             }
         }

@@ -29,7 +29,7 @@ fn a_batch_brings_what_there_is_and_tells_when_that_is_all() {
     let (to, from) = (ours.local_addr().unwrap(), theirs.local_addr().unwrap());
     let mut queue = SendQueue::new(1 << 20);
     let sent: [&[u8]; 6] = [b"1", b"22", b"", b"333", b"4444", b"55555"];
-    assert!(sent.iter().all(|payload| queue.push(&to, None, payload)));
+    assert!(sent.iter().all(|payload| queue.push(&to, &None, payload)));
     while !queue.is_empty() {
         os.send_queued(&mut theirs, &mut queue).unwrap();
     }
