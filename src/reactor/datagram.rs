@@ -200,9 +200,9 @@ fn send<P: Platform>(
     true
 }
 
-/// How many datagrams one call receives: 4 MiB of memory where each slot has seen the largest. (A
+/// How many datagrams one call receives: 8 MiB of memory where each slot has seen the largest. (A
 /// Unix socket may get larger ones, which are dropped and counted.)
-const SLOTS: usize = 64;
+const SLOTS: usize = 128;
 
 /// Which part of the queue's bytes a batch may fill before it is sent; the rest is for one
 /// callback.

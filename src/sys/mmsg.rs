@@ -428,7 +428,7 @@ fn set(fd: BorrowedFd<'_>, level: c_int, option: c_int, value: c_int) -> io::Res
 }
 
 /// How many messages one call sends.
-const SEND_MESSAGES_MAX: usize = 64;
+const SEND_MESSAGES_MAX: usize = 128;
 
 /// A segment does not fit the path, the device or the socket has no checksums, or nobody can be
 /// sent to at that address: it depends on whom the run is for.
