@@ -305,10 +305,10 @@ impl<'a, M: 'static> Context<'a, M> {
         self.hub.rows[self.slot as usize].wants_input()
     }
 
-    /// Stays as it is while nothing happens that `wants_input` could tell.
+    /// False as long as nothing has happened that `wants_input` could tell.
     #[inline]
-    pub(crate) fn disturbances(&self) -> u32 {
-        self.hub.disturbances
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.hub.is_disturbed
     }
 
     /// Stops input until [`resume`](Context::resume). The peer is held back by the network.

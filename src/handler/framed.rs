@@ -139,7 +139,6 @@ where
             return Ok(0);
         }
         self.wanted_bytes = 0;
-        let disturbances = cx.disturbances();
         let mut rest = input;
         while !rest.is_empty() {
             let Some((frame, len)) =
@@ -154,7 +153,7 @@ where
             rest = rest.get(len..).expect("a frame takes what has come at most");
             self.handler.on_frame(cx, frame)?;
             self.handler.steer(&mut self.decoder);
-            if cx.disturbances() != disturbances && !cx.wants_input() {
+            if cx.is_disturbed() && !cx.wants_input() {
                 break;
             }
         }

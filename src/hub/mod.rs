@@ -54,9 +54,9 @@ pub(crate) struct Hub {
     pub(crate) rows: Slab<Outbound>,
     next_serial: u64,
 
-    /// Grows with everything that a callback may do beyond taking input and answering it, to
-    /// anybody: whoever finds it unchanged need not look further.
-    pub(crate) disturbances: u32,
+    /// Set by whatever a callback may do that decides whether its connection is read on, to
+    /// anybody: whoever clears it before and finds it so need not look further.
+    pub(crate) is_disturbed: bool,
     /// What the running handler writes to its own peer.
     pub(crate) stage: Stage,
     pub(crate) budget: Budget,
@@ -89,7 +89,7 @@ impl Hub {
             reactor,
             rows: Slab::new(),
             next_serial: 0,
-            disturbances: 0,
+            is_disturbed: false,
             stage: Stage::new(limits.outbox_high_bytes),
             budget: Budget::new(limits.buffered_bytes),
             agenda: Agenda::default(),
@@ -295,7 +295,7 @@ impl Hub {
             self.abort(slot, CloseReason::OutputLimit);
             return Err(NotTaken);
         }
-        self.disturbances = self.disturbances.wrapping_add(1);
+        self.is_disturbed = true;
         self.rows[slot as usize].flags.set(Flags::ABOVE_HIGH);
         Ok(())
     }
@@ -332,7 +332,7 @@ impl Hub {
         let now = self.now;
         let row = &mut self.rows[slot as usize];
         let was_served = row.is_served();
-        self.disturbances = self.disturbances.wrapping_add(1);
+        self.is_disturbed = true;
         change(row);
         if was_served && !row.is_served() {
             row.hold_clock(now);
@@ -472,7 +472,7 @@ impl Hub {
         let row = &mut self.rows[slot as usize];
         log::trace!("{}: {:?} → {phase:?}", ConnId::new(self.reactor, slot, row.serial), row.phase);
         debug_assert!(phase > row.phase, "phases go forward only");
-        self.disturbances = self.disturbances.wrapping_add(1);
+        self.is_disturbed = true;
         row.phase = phase;
         row.since = self.now;
         if phase > Phase::Open {

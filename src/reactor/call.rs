@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use log::Level;
 
-use super::{Inbound, Reactor};
+use super::Reactor;
+use super::end::{End, Inbound};
 use crate::base::escaped::Escaped;
 use crate::handler::{Context, Desk, StreamHandler};
 use crate::hub::notices::Notice;
@@ -48,8 +49,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             self.desk.hub.open_stage(slot, &[]);
         }
         self.note_callback(kind, slot);
-        let inbound = self.inbounds[slot as usize].as_mut().expect("whoever is called exists");
-        let source = self.sources[slot as usize].as_ref().map(|source| source as &dyn Socket);
+        let End { source, inbound } = &mut self.ends[slot as usize];
+        let inbound = inbound.as_mut().expect("whoever is called exists");
+        let source = source.as_ref().map(|source| source as &dyn Socket);
         let outcome = guard(&mut *inbound.handler, &mut self.desk, source, slot, callback);
         self.note_return(kind, slot);
         let is_ok = outcome.is_ok();
@@ -66,8 +68,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.note_callback(Callback::Bytes, slot);
         let read = &self.scratch[..fresh];
         self.desk.hub.open_stage(slot, read);
-        let Inbound { handler, rest } =
-            self.inbounds[slot as usize].as_mut().expect("whoever is read exists");
+        self.desk.hub.is_disturbed = false;
+        let End { source, inbound } = &mut self.ends[slot as usize];
+        let Inbound { handler, rest } = inbound.as_mut().expect("whoever is read exists");
         let input = match rest {
             None => read,
             Some(rest) => {
@@ -76,7 +79,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             }
         };
         self.desk.hub.counters.pulse.note_bytes(input.len());
-        let source = self.sources[slot as usize].as_ref().map(|source| source as &dyn Socket);
+        let source = source.as_ref().map(|source| source as &dyn Socket);
         let outcome = guard(&mut **handler, &mut self.desk, source, slot, |handler, cx| {
             handler.on_bytes(cx, input)
         });

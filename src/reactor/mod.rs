@@ -4,9 +4,10 @@
 //! reads (`read`), one writes (`write`), one frees (`reap`); callbacks never nest, and slots come
 //! free at the end of a turn only, so nothing that happens within a turn can hit a stranger.
 //!
-//! A connection is three columns with one key: the *source* that the platform owns, the *inbound*
-//! half that one handler owns, and the *outbound* half in the [`Hub`] that any callback may write
-//! to. A handler runs with its inbound half and the hub borrowed side by side.
+//! A connection is in two tables under one number: the `end` here has the *source* that the
+//! platform owns and the *inbound* half that one handler owns; the [`Hub`] has the *outbound* half
+//! that any callback may write to. A handler runs with its inbound half and the hub borrowed side by
+//! side.
 //!
 //! What one echoed request costs on Linux, a turn serving n connections: 1/n `epoll_wait`, one
 //! `recv`, one `send`; no copy, no allocation, one virtual call, and the clock is read twice a
@@ -18,6 +19,7 @@ mod call;
 mod connect;
 mod datagram;
 mod due;
+mod end;
 mod endpoint;
 mod host;
 mod letters;
@@ -38,17 +40,17 @@ use std::time::Duration;
 use slab::Slab;
 
 use self::connect::Attempts;
+use self::end::End;
 use self::endpoint::Endpoint;
 use self::letters::EarlyLetters;
 pub use self::place::Placement;
 pub(crate) use self::place::{Neighbours, Spread};
 use self::shutdown::Stage as ShutdownStage;
-use crate::base::address::NetAddr;
 use crate::base::carry::Carry;
 use crate::base::rate::Rate;
 use crate::base::time::{Time, Timeout};
 use crate::handler::handle::Letter;
-use crate::handler::{Desk, Handle, StreamHandler};
+use crate::handler::{Desk, Handle};
 use crate::hub::agenda::Agenda;
 use crate::hub::counters::Report;
 use crate::hub::limits::Limits;
@@ -91,9 +93,8 @@ use crate::sys::{Edge, Os, Platform, Readiness, ReceiveBatch, Token};
 pub struct Reactor<M: 'static = (), P: Platform = Os> {
     platform: P,
 
-    // The columns of connections; `insert` and `remove` keep them in step with the hub's rows.
-    sources: Vec<Option<P::Stream>>,
-    inbounds: Vec<Option<Inbound<M>>>,
+    /// What the hub does not know of each connection, in the places of its rows.
+    ends: Vec<End<M, P>>,
     desk: Desk<M>,
 
     endpoints: Slab<Endpoint<M, P>>,
@@ -124,17 +125,7 @@ pub struct Reactor<M: 'static = (), P: Platform = Os> {
     slots: Vec<u32>,
 }
 
-/// The half of a connection that its handler owns.
-struct Inbound<M: 'static> {
-    handler: Box<dyn StreamHandler<M>>,
-    /// Input that was not taken. Never there and empty.
-    rest: Option<Box<Carry>>,
-}
-
 const SCRATCH_BYTES: usize = 64 * 1024;
-
-/// A table of connections that is not larger than this is kept when it is empty.
-const TABLE_KEPT: usize = 1024;
 
 /// What one turn did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -229,8 +220,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let accept_rate = Rate::per_second(hub.limits.accepts_per_second);
         Ok(Reactor {
             platform,
-            sources: Vec::new(),
-            inbounds: Vec::new(),
+            ends: Vec::new(),
             desk: Desk::new(hub, handle),
             endpoints: Slab::new(),
             ready_endpoints: Vec::new(),
@@ -357,6 +347,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     /// An edge becomes flags, and whoever it concerns goes on a list. Nothing is read yet.
+    #[inline(never)] // the usual ones are served without
     fn note_edge(&mut self, edge: Edge) {
         const NOT_ALL: Readiness =
             Readiness::READ_CLOSED.with(Readiness::ERROR).with(Readiness::PRIORITY);
@@ -414,74 +405,12 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.note_stall(nanos);
     }
 
-    // The columns.
-
-    /// Adds a connection to all columns.
-    #[inline(always)] // on the way of every connection
-    fn insert(
-        &mut self,
-        stream: P::Stream,
-        handler: Box<dyn StreamHandler<M>>,
-        peer: &NetAddr,
-        endpoint: u32,
-    ) -> u32 {
-        let slot = self.desk.hub.insert(Phase::Open, peer, endpoint).slot();
-        self.fill(slot, handler);
-        self.sources[slot as usize] = Some(stream);
-        slot
-    }
-
-    /// Gives a row that is in the hub already its place in the other columns.
-    #[inline(always)] // on the way of every connection
-    fn fill(&mut self, slot: u32, handler: Box<dyn StreamHandler<M>>) {
-        let index = slot as usize;
-        if index >= self.inbounds.len() {
-            self.sources.resize_with(index + 1, || None);
-            self.inbounds.resize_with(index + 1, || None);
-        }
-        debug_assert!(self.inbounds[index].is_none() && self.sources[index].is_none());
-        self.inbounds[index] = Some(Inbound { handler, rest: None });
-    }
-
-    /// Takes a connection out of all columns, and its socket out of the world.
-    #[inline(always)] // on the way of every connection
-    fn remove(&mut self, slot: u32) -> Option<Box<dyn StreamHandler<M>>> {
-        let Desk { hub, handle, .. } = &mut self.desk;
-        let row = &hub.rows[slot as usize];
-        if let Some(stream) = self.sources[slot as usize].take() {
-            if row.flags.has(Flags::RESET) {
-                self.platform.abort(stream);
-            } else {
-                self.platform.close(stream);
-            }
-        }
-        if row.is_accepted() && hub.limits.counts_clients() {
-            handle.leave(&row.peer.address(), &hub.limits);
-        }
-        handle.count_closed(hub.reactor);
-        hub.remove(slot);
-        let Inbound { handler, rest } = self.inbounds[slot as usize].take()?;
-        if let Some(rest) = rest {
-            self.recycle(rest);
-        }
-        Some(handler)
-    }
-
-    /// Once all connections of a burst have gone, gives back the tables that they needed.
-    fn shrink(&mut self) {
-        if self.desk.hub.rows.is_empty() && self.inbounds.len() > TABLE_KEPT {
-            self.desk.hub.shrink();
-            self.sources = Vec::new();
-            self.inbounds = Vec::new();
-        }
-    }
-
     fn check_in_debug(&self) {
         #[cfg(debug_assertions)]
         self.check();
     }
 
-    /// Asserts that the columns are in step, and what holds between turns.
+    /// Asserts that the tables are in step, and what holds between turns.
     ///
     /// # Panics
     /// Something does not hold, which is a bug of this crate.
@@ -493,9 +422,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.endpoint_agenda.check();
         let mut buffered = 0;
         for (slot, row) in &hub.rows {
-            // A connection that was asked for gets its place in the columns next turn.
-            let inbound = self.inbounds.get(slot).and_then(Option::as_ref);
-            let source = self.sources.get(slot).and_then(Option::as_ref);
+            // A connection that was asked for gets its end next turn.
+            let end = self.ends.get(slot);
+            let inbound = end.and_then(|end| end.inbound.as_ref());
+            let source = end.and_then(|end| end.source.as_ref());
             let waits = self.desk.outgoing.iter().any(|asked| asked.id.slot() as usize == slot);
             assert!(inbound.is_some() || waits, "a row without a handler");
             assert!(
@@ -511,8 +441,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         assert!(buffered <= hub.budget.used(), "rests are charged");
         let is_amid = |slot| self.rest_len(slot) > 0;
         assert!(hub.budget.holder().is_none_or(is_amid), "a permit that is not passed on");
-        assert!(self.inbounds.iter().flatten().count() <= hub.rows.len());
-        assert!(self.sources.iter().flatten().count() <= hub.rows.len());
+        assert!(self.ends.iter().flat_map(|end| &end.inbound).count() <= hub.rows.len());
+        assert!(self.ends.iter().flat_map(|end| &end.source).count() <= hub.rows.len());
     }
 }
 
@@ -543,7 +473,7 @@ impl<M: 'static, P: Platform> Drop for Reactor<M, P> {
             self.desk.handle.leave(&arrival.peer, &self.desk.hub.limits);
             self.desk.handle.count_closed(self.desk.hub.reactor);
         }
-        for stream in self.sources.iter_mut().filter_map(Option::take) {
+        for stream in self.ends.iter_mut().filter_map(|end| end.source.take()) {
             self.platform.close(stream);
         }
         self.remove_endpoints();

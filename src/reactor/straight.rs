@@ -11,6 +11,7 @@ use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::call::{Failure, Outcome, message_of};
+use super::end::End;
 use super::{Reactor, SCRATCH_BYTES};
 use crate::handler::Context;
 use crate::hub::outbound::Flags;
@@ -65,12 +66,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 {
                     self.read_straight(slot, most, course);
                 }
-                Edge { token: Token::Connection(slot), ready }
-                    if ready.without(Readiness::WRITABLE) == END && !is_watched =>
-                {
-                    self.end_straight(slot, most, course);
-                }
-                _ => self.note_next(course),
+                _ => self.take_unusual(most, is_watched, course),
             }
             course.next += 1;
         }
@@ -82,13 +78,14 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     fn read_straight(&mut self, slot: u32, most: usize, course: &mut Course) {
         let index = slot as usize;
         let hub = &mut self.desk.hub;
-        let (Some(row), Some(Some(source))) =
-            (hub.rows.get_mut(index), self.sources.get_mut(index))
+        let (Some(row), Some(End { source: Some(source), inbound })) =
+            (hub.rows.get_mut(index), self.ends.get_mut(index))
         else {
             return;
         };
         if !row.is_plain() || !hub.budget.is_calm() {
-            return self.note_next(course); // something waits, or it has had its turn
+            // Something waits, or it has had its turn.
+            return self.note_edge(self.platform.edge(course.next));
         }
         let count = match self.platform.read(source, &mut self.scratch[..most]) {
             Ok(count) if 0 < count && count < most && self.platform.short_read_drains(source) => {
@@ -105,8 +102,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         hub.stage.open(slot, true, read);
         counters.pulse.note(Callback::Bytes, slot);
         counters.pulse.note_bytes(count);
-        let disturbances = hub.disturbances;
-        let inbound = self.inbounds[index].as_mut().expect("whoever is read exists");
+        hub.is_disturbed = false;
+        let inbound = inbound.as_mut().expect("whoever is read exists");
         debug_assert!(inbound.rest.is_none(), "the message clock would be running");
         let mut cx = Context::new(&mut self.desk, Some(source), slot);
         course.called = Some((slot, count));
@@ -117,7 +114,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             Err(fault) => return self.offered(slot, count, Err(Failure::Fault(fault))),
         };
         let hub = &mut self.desk.hub;
-        if taken != count || hub.disturbances != disturbances {
+        if taken != count || hub.is_disturbed {
             return self.offered(slot, count, Ok(taken));
         }
 
@@ -139,19 +136,32 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         hub.stage.end();
     }
 
+    /// It is no usual request.
+    #[inline(never)]
+    fn take_unusual(&mut self, most: usize, is_watched: bool, course: &mut Course) {
+        match self.platform.edge(course.next) {
+            Edge { token: Token::NOBODY, .. } => course.void += 1,
+            Edge { token: Token::Connection(slot), ready }
+                if ready.without(Readiness::WRITABLE) == END && !is_watched =>
+            {
+                self.end_straight(slot, most, course);
+            }
+            edge => self.note_edge(edge),
+        }
+    }
+
     /// The turn at reading of a connection whose peer has ended its direction, as a rule with
     /// nothing before that.
-    #[inline(never)]
     fn end_straight(&mut self, slot: u32, most: usize, course: &mut Course) {
         let index = slot as usize;
         let hub = &mut self.desk.hub;
-        let (Some(row), Some(Some(source))) =
-            (hub.rows.get_mut(index), self.sources.get_mut(index))
+        let (Some(row), Some(End { source: Some(source), .. })) =
+            (hub.rows.get_mut(index), self.ends.get_mut(index))
         else {
             return;
         };
         if !row.is_plain() || !hub.budget.is_calm() {
-            return self.note_next(course);
+            return self.note_edge(self.platform.edge(course.next));
         }
         row.flags.set(Flags::READ_TO_THE_END);
         match self.platform.read(source, &mut self.scratch[..most]) {
@@ -165,16 +175,6 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     // Where it is left.
-
-    /// It is no usual edge, or of no usual connection.
-    #[inline(never)]
-    fn note_next(&mut self, course: &mut Course) {
-        let edge = self.platform.edge(course.next);
-        match edge.token {
-            Token::NOBODY => course.void += 1,
-            _ => self.note_edge(edge),
-        }
-    }
 
     /// Those who are to be read on wait for the next turn; the others may forget that they had
     /// this one.

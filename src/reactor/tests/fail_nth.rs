@@ -107,8 +107,8 @@ fn settle_and_serve_another(mut rig: Rig) {
     rig.pass(secs(100)); // lingering and flushing have ended
     rig.reactor.check();
     rig.assert_empty();
-    assert!(rig.reactor.sources.iter().all(Option::is_none), "a source is left");
-    assert!(rig.reactor.inbounds.iter().all(Option::is_none), "a handler is left");
+    let mut ends = rig.reactor.ends.iter();
+    assert!(ends.all(|end| end.source.is_none() && end.inbound.is_none()), "somebody is left");
     assert_eq!(rig.reactor.counters().panics, 0);
     let is_served = rig.reactor.endpoints.iter().any(|it| matches!(it.1.kind, Kind::Listener(_)));
     if !is_served {

@@ -27,9 +27,9 @@ use std::rc::Rc;
 use std::sync::{Arc, Once};
 
 use super::*;
-use crate::base::address::Address;
+use crate::base::address::{Address, NetAddr};
 use crate::base::id::{ConnId, EndpointId};
-use crate::handler::{AtLimit, Connect, Context, Service};
+use crate::handler::{AtLimit, Connect, Context, Service, StreamHandler};
 use crate::hub::reason::{CloseReason, Fault};
 use crate::protocols::Echo;
 use crate::sim::{Call, Manners, Node, Peer, World};
