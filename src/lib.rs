@@ -88,9 +88,9 @@
 //!
 //! A [shutdown](Handle::shutdown) begins between steps 3 and 4 (`on_shutdown`).
 //!
-//! **Columns.** A connection is three things under one key: a *source*, which the system owns; an
+//! **Halves.** A connection is three things under one number: a *source*, which the system owns; an
 //! *inbound* half, which its handler owns; and an *outbound* half, which any callback may write
-//! to. A handler and a context over every outbox borrow different columns, so there is no
+//! to. A handler and a context over every outbox borrow different tables, so there is no
 //! `RefCell`, no `Rc`, and no callback within a callback.
 //!
 //! **Floors.** One folder of `src/` is one floor, and imports point down: `base` (data

@@ -1,8 +1,8 @@
 //! Floor 1: what a callback may reach.
 //!
-//! The hub is the outbound column of every connection: outboxes, phases, flags and deadlines,
+//! The hub is the outbound half of every connection: outboxes, phases, flags and deadlines,
 //! with the lists that the reactor works through. A running handler writes here, to its own row
-//! or to another's, while the handlers themselves stay in a column apart; so nothing is shared,
+//! or to another's, while the handlers themselves stay in a table apart; so nothing is shared,
 //! counted or taken out and put back.
 //!
 //! Whoever changes a row here puts it on the list of the step that will act on it; nothing is
@@ -113,7 +113,7 @@ impl Hub {
 
     // Rows come and go.
 
-    /// Adds a row. The reactor keeps its other columns in step.
+    /// Adds a row. The reactor keeps its ends in step.
     #[inline(always)] // on the way of every connection
     pub(crate) fn insert(&mut self, phase: Phase, peer: &NetAddr, endpoint: u32) -> ConnId {
         if self.rows.is_empty() {

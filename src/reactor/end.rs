@@ -23,7 +23,7 @@ pub(super) struct Inbound<M: 'static> {
 }
 
 impl<M: 'static, P: Platform> Reactor<M, P> {
-    /// Adds a connection to all columns.
+    /// Adds a connection.
     #[inline(always)] // on the way of every connection
     pub(super) fn insert(
         &mut self,
@@ -38,7 +38,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         slot
     }
 
-    /// Gives a row that is in the hub already its place in the other columns.
+    /// Gives a row that is in the hub already its end.
     #[inline(always)] // on the way of every connection
     pub(super) fn fill(&mut self, slot: u32, handler: Box<dyn StreamHandler<M>>) {
         let index = slot as usize;
@@ -50,7 +50,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         *inbound = Some(Inbound { handler, rest: None });
     }
 
-    /// Takes a connection out of all columns, and its socket out of the world.
+    /// Takes a connection out of the tables, and its socket out of the world.
     #[inline(always)] // on the way of every connection
     pub(super) fn remove(&mut self, slot: u32) -> Option<Box<dyn StreamHandler<M>>> {
         let Desk { hub, handle, .. } = &mut self.desk;

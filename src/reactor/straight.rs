@@ -2,7 +2,7 @@
 //! one write. So is the usual end: one read, one callback.
 //!
 //! Nearly every request comes in whole, to a connection on which nothing waits, and the system
-//! takes its answer whole. Such a one is served as its edge is seen, with one look at each column.
+//! takes its answer whole. Such a one is served as its edge is seen, with one look at each table.
 //! It adds nothing to what [`read`](super::read) and [`write`](super::write) do, and decides
 //! nothing: what is found to be otherwise goes on there, from where it stands. So does whatever is
 //! to be traced or timed.
