@@ -207,6 +207,9 @@ impl Lines {
     /// it. No ending is an error, or a wait.
     #[inline(never)]
     fn unusual(&mut self, input: &[u8], from: usize) -> Result<Option<usize>, LineError> {
+        if input.is_empty() {
+            return Ok(None);
+        }
         let index = from + self.ending.find(&input[from..]);
         if index == input.len() {
             return self.wait(input, index).map(|()| None);

@@ -140,7 +140,7 @@ where
         }
         self.wanted_bytes = 0;
         let mut rest = input;
-        while !rest.is_empty() {
+        loop {
             let Some((frame, len)) =
                 caught::<D, _, _, _>(&mut self.handler, cx, self.decoder.decode(rest))?
             else {
