@@ -87,7 +87,6 @@ pub struct LengthPrefixed {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Shape {
-    form: Form,
     /// What stands in front of the body: the header and the length.
     prefix_bytes: usize,
     stripped_bytes: usize,
@@ -97,17 +96,9 @@ struct Shape {
     most_length: u64,
     /// What the frame takes is `length + reach`, which wraps where the adjustment is negative.
     reach: u64,
-}
-
-/// By which steps a frame is read.
-#[derive(Clone, Copy, Debug, Default)]
-enum Form {
-    /// Four bytes in network order, in front of nothing but what they count. That is how most
-    /// protocols have it, and needs the fewest.
-    Usual,
-    #[default]
-    Big,
-    Little,
+    /// Lengths below this can be read as most protocols have them: four bytes in network order, in
+    /// front of nothing but what they count. Zero where they are of another form.
+    usual_end: u64,
 }
 
 impl LengthPrefixed {
@@ -170,16 +161,11 @@ impl LengthPrefixed {
         let least_length = if most_length < 0 { least_length.max(1) } else { least_length };
         let most_length = clamp(most_length);
         let reach = (prefix_bytes as u64).wrapping_add_signed(self.adjustment);
-        let form = match (self.width, self.order) {
-            (Width::Four, ByteOrder::Big)
-                if prefix_bytes == 4 && reach == 4 && least_length == 0 =>
-            {
-                Form::Usual
-            }
-            (_, ByteOrder::Big) => Form::Big,
-            (_, ByteOrder::Little) => Form::Little,
-        };
-        let shape = Shape { form, prefix_bytes, stripped_bytes, least_length, most_length, reach };
+        let is_usual = matches!((self.width, self.order), (Width::Four, ByteOrder::Big))
+            && (prefix_bytes, reach, least_length) == (4, 4, 0);
+        let usual_end = if is_usual { most_length.saturating_add(1) } else { 0 };
+        let shape =
+            Shape { prefix_bytes, stripped_bytes, least_length, most_length, reach, usual_end };
         LengthPrefixed { shape, ..self }
     }
 
@@ -192,27 +178,15 @@ impl LengthPrefixed {
     // These are always inlined: as a call, with the result going through memory, a frame costs
     // nearly twice as much.
 
+    /// What the frame takes, where it is of the usual form and all there.
     #[inline(always)]
-    fn decode_usual<'a>(
-        &mut self,
-        input: &'a [u8],
-    ) -> Result<Option<(&'a [u8], usize)>, LengthError> {
-        let Some(length) = input.first_chunk() else {
-            self.needed_bytes = 4 - input.len();
-            return Ok(None);
-        };
-        let announced_bytes = u64::from(u32::from_be_bytes(*length));
-        if announced_bytes > self.shape.most_length {
-            return Err(self.refusal(announced_bytes));
+    fn usual(&self, input: &[u8]) -> Option<usize> {
+        let announced_bytes = u32::from_be_bytes(*input.first_chunk()?);
+        if u64::from(announced_bytes) >= self.shape.usual_end {
+            return None;
         }
         let taken = announced_bytes as usize + 4;
-        if taken > input.len() {
-            self.needed_bytes = taken - input.len();
-            return Ok(None);
-        }
-        self.offset += taken as u64;
-        let stripped_bytes = self.shape.stripped_bytes.min(4); // as it is
-        Ok(Some((&input[stripped_bytes..taken], taken)))
+        (taken <= input.len()).then_some(taken)
     }
 
     #[inline(always)]
@@ -256,10 +230,14 @@ impl Decoder for LengthPrefixed {
 
     #[inline(always)]
     fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Option<(&'a [u8], usize)>, LengthError> {
-        match self.shape.form {
-            Form::Usual => self.decode_usual(input),
-            Form::Big => self.decode_as::<true>(input),
-            Form::Little => self.decode_as::<false>(input),
+        if let Some(taken) = self.usual(input) {
+            self.offset += taken as u64;
+            let stripped_bytes = self.shape.stripped_bytes.min(4); // as it is
+            return Ok(Some((&input[stripped_bytes..taken], taken)));
+        }
+        match self.order {
+            ByteOrder::Big => self.decode_as::<true>(input),
+            ByteOrder::Little => self.decode_as::<false>(input),
         }
     }
 
