@@ -77,7 +77,7 @@
 //! |---|---|---|
 //! | 1 | sleep until an edge, a deadline or a letter | |
 //! | 2 | read the clock: time then stands still until the next turn | |
-//! | 3 | edges: the usual request is read and answered at once; the others become flags, and whoever they concern goes on a list | `on_bytes` |
+//! | 3 | edges: the usual request is read and answered at once, and the usual end told; the others become flags, and whoever they concern goes on a list | `on_bytes`, `on_eof` |
 //! | 4 | accept, take connections that other reactors accepted, start outgoing ones; datagrams | `accept`, `on_open`, `on_datagram` |
 //! | 5 | read from those on the list, each within a budget, and send what they answer | `on_bytes`, `on_eof` |
 //! | 6 | letters from other threads | `on_message` |
@@ -88,7 +88,7 @@
 //!
 //! A [shutdown](Handle::shutdown) begins between steps 3 and 4 (`on_shutdown`).
 //!
-//! **Halves.** A connection is three things under one number: a *source*, which the system owns; an
+//! **Two tables.** A connection is three things under one number: a *source*, which the system owns; an
 //! *inbound* half, which its handler owns; and an *outbound* half, which any callback may write
 //! to. A handler and a context over every outbox borrow different tables, so there is no
 //! `RefCell`, no `Rc`, and no callback within a callback.

@@ -87,8 +87,8 @@ where
 pub struct DatagramContext<'a, M: 'static = ()> {
     pub(crate) desk: &'a mut Desk<M>,
     timers: &'a mut Timers,
-    /// While it is not [sealed](SendQueue::seal), its newest datagram is a reply to the one at
-    /// hand, or to one before that came from the same sender.
+    /// What it takes as being alike is a reply to the sender at hand: where another's comes in
+    /// between, it looks anew.
     pub(crate) queue: &'a mut SendQueue,
     id: EndpointId,
     screen: &'a mut Screen,

@@ -1,6 +1,6 @@
-//! What is due when: one entry of the wheel for each connection and each endpoint.
+//! What is due when: one entry of the wheel for each place of a connection or an endpoint.
 //!
-//! An entry stands for the nearest of its owner's deadlines, or for a moment before it. Deadlines
+//! An entry stands for the nearest deadline of whoever is there, or for a moment before it. Deadlines
 //! that are pushed back (the idle one, with every byte) leave it alone: when it fires, the owner
 //! works out what is due and what comes next. So keeping a deadline costs nothing per request.
 //!

@@ -113,7 +113,7 @@ impl Hub {
 
     // Rows come and go.
 
-    /// Adds a row. The reactor keeps its ends in step.
+    /// Adds a row. The reactor keeps its sides in step.
     #[inline(always)] // on the way of every connection
     pub(crate) fn insert(&mut self, phase: Phase, peer: &NetAddr, endpoint: u32) -> ConnId {
         if self.rows.is_empty() {

@@ -301,7 +301,7 @@ impl Flags {
     /// On the list of those to be read.
     pub(crate) const RUNNABLE: Flags = Flags(1 << 18);
     /// It has had its turn at reading, and an edge may tell of it once more.
-    pub(crate) const HAD_TURN: Flags = Flags(1 << 24);
+    pub(crate) const HAD_TURN: Flags = Flags(1 << 13);
     /// On the list of those to be written.
     pub(crate) const DIRTY: Flags = Flags(1 << 19);
     /// On the list of those to be freed.

@@ -362,7 +362,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Watches the socket of a connection.
     pub(super) fn register(&mut self, slot: u32) -> io::Result<()> {
-        let source = self.ends[slot as usize].source.as_mut().expect("it was put there");
+        let source = self.sides[slot as usize].source.as_mut().expect("it was put there");
         self.platform.register_stream(source, Token::Connection(slot))
     }
 

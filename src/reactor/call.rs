@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use log::Level;
 
 use super::Reactor;
-use super::end::{End, Inbound};
+use super::side::{Inbound, Side};
 use crate::base::escaped::Escaped;
 use crate::handler::{Context, Desk, StreamHandler};
 use crate::hub::notices::Notice;
@@ -49,7 +49,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             self.desk.hub.open_stage(slot, &[]);
         }
         self.note_callback(kind, slot);
-        let End { source, inbound } = &mut self.ends[slot as usize];
+        let Side { source, inbound } = &mut self.sides[slot as usize];
         let inbound = inbound.as_mut().expect("whoever is called exists");
         let source = source.as_ref().map(|source| source as &dyn Socket);
         let outcome = guard(&mut *inbound.handler, &mut self.desk, source, slot, callback);
@@ -69,7 +69,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let read = &self.scratch[..fresh];
         self.desk.hub.open_stage(slot, read);
         self.desk.hub.is_disturbed = false;
-        let End { source, inbound } = &mut self.ends[slot as usize];
+        let Side { source, inbound } = &mut self.sides[slot as usize];
         let Inbound { handler, rest } = inbound.as_mut().expect("whoever is read exists");
         let input = match rest {
             None => read,

@@ -117,7 +117,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Tries one address. An error is about this one only.
     fn attempt_one(&mut self, slot: u32, address: &Address) -> io::Result<()> {
-        if let Some(former) = self.ends[slot as usize].source.take() {
+        if let Some(former) = self.sides[slot as usize].source.take() {
             self.platform.close(former);
         }
         // What edges told was about the former.
@@ -126,7 +126,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         log::trace!("{}: connecting to {address}", self.desk.hub.id(slot));
         match self.platform.connect(address, options) {
             Ok(stream) => {
-                self.ends[slot as usize].source = Some(stream);
+                self.sides[slot as usize].source = Some(stream);
                 if let Err(error) = self.register(slot) {
                     self.desk.hub.end(slot, CloseReason::ConnectFailed(error));
                 }
@@ -154,7 +154,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// An edge came for a connection that is not made yet.
     pub(super) fn check_connecting(&mut self, slot: u32) {
-        let source = self.ends.get_mut(slot as usize).and_then(|end| end.source.as_mut());
+        let source = self.sides.get_mut(slot as usize).and_then(|side| side.source.as_mut());
         let Some(source) = source else { return }; // asked for in this turn, or being looked up
         match self.platform.connected(source) {
             Ok(peer) => self.complete(slot, &peer),

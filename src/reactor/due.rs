@@ -1,6 +1,6 @@
 //! Step 7: timers and deadlines.
 //!
-//! The wheel has one entry for each connection, at the nearest of its deadlines or before it.
+//! The wheel has one entry for each place, at the nearest deadline of whoever is there or before it.
 //! When it fires, what is due is worked out here, and when to look again.
 
 use log::Level;
@@ -18,7 +18,7 @@ use crate::sys::Platform;
 
 impl<M: 'static, P: Platform> Reactor<M, P> {
     pub(super) fn fire_due(&mut self) {
-        if self.outlook(self.standing()).next <= self.desk.hub.now {
+        if self.standing().next.min(self.desk.hub.agenda.next()) <= self.desk.hub.now {
             self.fire_all();
         }
     }

@@ -125,7 +125,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             self.free(slot);
             return Err(error);
         }
-        let stream = self.ends[slot as usize].source.as_mut().expect("it was inserted");
+        let stream = self.sides[slot as usize].source.as_mut().expect("it was inserted");
         if let Ok(peer) = self.platform.connected(stream) {
             self.desk.hub.row(slot).peer = crate::hub::outbound::Peer::new(&peer);
         }

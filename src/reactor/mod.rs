@@ -4,7 +4,7 @@
 //! reads (`read`), one writes (`write`), one frees (`reap`); callbacks never nest, and slots come
 //! free at the end of a turn only, so nothing that happens within a turn can hit a stranger.
 //!
-//! A connection is in two tables under one number: the `end` here has the *source* that the
+//! A connection is in two tables under one number: its `Side` here has the *source* that the
 //! platform owns and the *inbound* half that one handler owns; the [`Hub`] has the *outbound* half
 //! that any callback may write to. A handler runs with its inbound half and the hub borrowed side by
 //! side.
@@ -19,7 +19,6 @@ mod call;
 mod connect;
 mod datagram;
 mod due;
-mod end;
 mod endpoint;
 mod host;
 mod letters;
@@ -27,6 +26,7 @@ mod place;
 mod read;
 mod reap;
 mod shutdown;
+mod side;
 mod stall;
 mod straight;
 #[cfg(test)]
@@ -40,12 +40,12 @@ use std::time::Duration;
 use slab::Slab;
 
 use self::connect::Attempts;
-use self::end::End;
 use self::endpoint::Endpoint;
 use self::letters::EarlyLetters;
 pub use self::place::Placement;
 pub(crate) use self::place::{Neighbours, Spread};
 use self::shutdown::Stage as ShutdownStage;
+use self::side::Side;
 use crate::base::carry::Carry;
 use crate::base::rate::Rate;
 use crate::base::time::{Time, Timeout};
@@ -94,7 +94,7 @@ pub struct Reactor<M: 'static = (), P: Platform = Os> {
     platform: P,
 
     /// What the hub does not know of each connection, in the places of its rows.
-    ends: Vec<End<M, P>>,
+    sides: Vec<Side<M, P>>,
     desk: Desk<M>,
 
     endpoints: Slab<Endpoint<M, P>>,
@@ -148,7 +148,9 @@ struct Outlook {
     standing: Standing,
 }
 
-/// The part of it that changes only where all steps are taken, or between turns.
+/// The part of it that changes where all steps are taken, or between turns. (Where the usual step
+/// alone changes it, by what is buffered or by a service that is told of a panic, all steps follow
+/// in the same turn: see [`Reactor::has_news`], and the list of those who have ended.)
 #[derive(Clone, Copy)]
 struct Standing {
     /// The nearest deadline that is no connection's.
@@ -220,7 +222,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let accept_rate = Rate::per_second(hub.limits.accepts_per_second);
         Ok(Reactor {
             platform,
-            ends: Vec::new(),
+            sides: Vec::new(),
             desk: Desk::new(hub, handle),
             endpoints: Slab::new(),
             ready_endpoints: Vec::new(),
@@ -331,7 +333,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
-    /// Whether there is something to do that neither a list nor a deadline tells of.
+    /// Whether there is something to do that neither a list nor a deadline tells of. While too much
+    /// is buffered all steps are taken: since when nothing has left is part of what is [standing].
+    ///
+    /// [standing]: Standing
     #[inline]
     fn has_news(&self) -> bool {
         self.desk.hub.budget.is_over() || self.desk.handle.has_news(self.desk.hub.reactor)
@@ -422,10 +427,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.endpoint_agenda.check();
         let mut buffered = 0;
         for (slot, row) in &hub.rows {
-            // A connection that was asked for gets its end next turn.
-            let end = self.ends.get(slot);
-            let inbound = end.and_then(|end| end.inbound.as_ref());
-            let source = end.and_then(|end| end.source.as_ref());
+            // A connection that was asked for gets its side next turn.
+            let side = self.sides.get(slot);
+            let inbound = side.and_then(|side| side.inbound.as_ref());
+            let source = side.and_then(|side| side.source.as_ref());
             let waits = self.desk.outgoing.iter().any(|asked| asked.id.slot() as usize == slot);
             assert!(inbound.is_some() || waits, "a row without a handler");
             assert!(
@@ -441,8 +446,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         assert!(buffered <= hub.budget.used(), "rests are charged");
         let is_amid = |slot| self.rest_len(slot) > 0;
         assert!(hub.budget.holder().is_none_or(is_amid), "a permit that is not passed on");
-        assert!(self.ends.iter().flat_map(|end| &end.inbound).count() <= hub.rows.len());
-        assert!(self.ends.iter().flat_map(|end| &end.source).count() <= hub.rows.len());
+        assert!(self.sides.iter().flat_map(|end| &end.inbound).count() <= hub.rows.len());
+        assert!(self.sides.iter().flat_map(|end| &end.source).count() <= hub.rows.len());
     }
 }
 
@@ -473,7 +478,7 @@ impl<M: 'static, P: Platform> Drop for Reactor<M, P> {
             self.desk.handle.leave(&arrival.peer, &self.desk.hub.limits);
             self.desk.handle.count_closed(self.desk.hub.reactor);
         }
-        for stream in self.ends.iter_mut().filter_map(|end| end.source.take()) {
+        for stream in self.sides.iter_mut().filter_map(|side| side.source.take()) {
             self.platform.close(stream);
         }
         self.remove_endpoints();

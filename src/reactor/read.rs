@@ -107,7 +107,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// One call of the system. Bytes are in `scratch` then.
     fn read_once(&mut self, slot: u32, most: usize) -> Option<io::Result<usize>> {
-        let source = self.ends[slot as usize].source.as_mut()?;
+        let source = self.sides[slot as usize].source.as_mut()?;
         Some(self.platform.read(source, &mut self.scratch[..most]))
     }
 
@@ -129,7 +129,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 hub.counters.read_bytes.add(count as u64);
                 // A short read leaves nothing behind where the platform says so, unless an edge
                 // told of something that a read stops at.
-                let source = self.ends[slot as usize].source.as_ref()?;
+                let source = self.sides[slot as usize].source.as_ref()?;
                 if count < most
                     && !row.flags.has(Flags::READ_TO_THE_END)
                     && self.platform.short_read_drains(source)
@@ -189,7 +189,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     fn keep_rest(&mut self, slot: u32, taken: usize, fresh: usize) {
         let hub = &mut self.desk.hub;
-        let inbound = self.ends[slot as usize].inbound.as_mut().expect("whoever was read exists");
+        let inbound = self.sides[slot as usize].inbound.as_mut().expect("whoever was read exists");
         if let Some(rest) = &mut inbound.rest {
             hub.budget.add(fresh, hub.now);
             hub.budget.release(taken, hub.now);
@@ -232,7 +232,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
         row.stop_clock();
         let has_finished = row.flags.has(Flags::FINISHED);
-        let inbound = self.ends[slot as usize].inbound.as_mut().expect("whoever was read exists");
+        let inbound = self.sides[slot as usize].inbound.as_mut().expect("whoever was read exists");
         let rest = inbound.rest.take();
         self.tell_end(slot, rest);
         if has_finished {
@@ -286,18 +286,18 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     #[inline]
     fn has_rest(&self, slot: u32) -> bool {
-        self.ends[slot as usize].inbound.as_ref().is_some_and(|inbound| inbound.rest.is_some())
+        self.sides[slot as usize].inbound.as_ref().is_some_and(|inbound| inbound.rest.is_some())
     }
 
     /// How many bytes were not taken.
     pub(super) fn rest_len(&self, slot: u32) -> usize {
-        let inbound = self.ends.get(slot as usize).and_then(|end| end.inbound.as_ref());
+        let inbound = self.sides.get(slot as usize).and_then(|side| side.inbound.as_ref());
         inbound.and_then(|inbound| inbound.rest.as_ref()).map_or(0, |rest| rest.len())
     }
 
     /// Forgets what was not taken.
     pub(super) fn drop_rest(&mut self, slot: u32) {
-        let inbound = self.ends.get_mut(slot as usize).and_then(|end| end.inbound.as_mut());
+        let inbound = self.sides.get_mut(slot as usize).and_then(|side| side.inbound.as_mut());
         if let Some(rest) = inbound.and_then(|inbound| inbound.rest.take()) {
             self.recycle(rest);
         }

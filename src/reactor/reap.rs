@@ -19,7 +19,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         std::mem::swap(&mut self.slots, &mut self.desk.hub.ended);
         for index in 0..self.slots.len() {
             let slot = self.slots[index];
-            if self.ends.get(slot as usize).is_none_or(|end| end.inbound.is_none()) {
+            if self.sides.get(slot as usize).is_none_or(|side| side.inbound.is_none()) {
                 self.desk.hub.ended.push(slot); // `start_outgoing` will bring its handler
                 continue;
             }

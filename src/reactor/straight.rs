@@ -11,7 +11,7 @@ use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use super::call::{Failure, Outcome, message_of};
-use super::end::End;
+use super::side::Side;
 use super::{Reactor, SCRATCH_BYTES};
 use crate::handler::Context;
 use crate::hub::outbound::Flags;
@@ -19,7 +19,7 @@ use crate::hub::pulse::Callback;
 use crate::sys::{Edge, Platform, Readiness, Token};
 
 /// What an edge says of a peer that has ended its direction.
-const END: Readiness = Readiness::READABLE.with(Readiness::READ_CLOSED);
+const EOF: Readiness = Readiness::READABLE.with(Readiness::READ_CLOSED);
 
 /// How far a turn's edges have been worked through.
 struct Course {
@@ -41,7 +41,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let course = &mut course;
         while let Err(thrown) = catch_unwind(AssertUnwindSafe(|| self.go_on(course))) {
             let Some((slot, count)) = course.called.take() else {
-                resume_unwind(thrown); // no handler's: a bug of ours
+                resume_unwind(thrown); // of nobody who is guarded: a bug of ours, most likely
             };
             self.offered(slot, count, Err(Failure::Panic(message_of(thrown))));
             course.next += 1;
@@ -78,8 +78,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     fn read_straight(&mut self, slot: u32, most: usize, course: &mut Course) {
         let index = slot as usize;
         let hub = &mut self.desk.hub;
-        let (Some(row), Some(End { source: Some(source), inbound })) =
-            (hub.rows.get_mut(index), self.ends.get_mut(index))
+        let (Some(row), Some(Side { source: Some(source), inbound })) =
+            (hub.rows.get_mut(index), self.sides.get_mut(index))
         else {
             return;
         };
@@ -142,9 +142,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         match self.platform.edge(course.next) {
             Edge { token: Token::NOBODY, .. } => course.void += 1,
             Edge { token: Token::Connection(slot), ready }
-                if ready.without(Readiness::WRITABLE) == END && !is_watched =>
+                if ready.without(Readiness::WRITABLE) == EOF && !is_watched =>
             {
-                self.end_straight(slot, most, course);
+                self.eof_straight(slot, most, course);
             }
             edge => self.note_edge(edge),
         }
@@ -152,17 +152,18 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// The turn at reading of a connection whose peer has ended its direction, as a rule with
     /// nothing before that.
-    fn end_straight(&mut self, slot: u32, most: usize, course: &mut Course) {
+    fn eof_straight(&mut self, slot: u32, most: usize, course: &mut Course) {
         let index = slot as usize;
         let hub = &mut self.desk.hub;
-        let (Some(row), Some(End { source: Some(source), .. })) =
-            (hub.rows.get_mut(index), self.ends.get_mut(index))
+        let (Some(row), Some(Side { source: Some(source), inbound })) =
+            (hub.rows.get_mut(index), self.sides.get_mut(index))
         else {
             return;
         };
         if !row.is_plain() || !hub.budget.is_calm() {
             return self.note_edge(self.platform.edge(course.next));
         }
+        debug_assert!(inbound.as_ref().is_some_and(|it| it.rest.is_none()), "a rest has a clock");
         row.flags.set(Flags::READ_TO_THE_END);
         match self.platform.read(source, &mut self.scratch[..most]) {
             Ok(0) => {

@@ -30,7 +30,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let row = &mut hub.rows[slot as usize];
         let mut sent = 0;
         if row.flags.has(Flags::WRITABLE) {
-            let source = self.ends[slot as usize].source.as_mut().expect("whoever answers exists");
+            let source = self.sides[slot as usize].source.as_mut().expect("whoever answers exists");
             let (wanted, answer) = if let Some(bytes) = hub.stage.single(&*self.scratch) {
                 (total, self.platform.write(source, &[IoSlice::new(bytes)]))
             } else {
@@ -143,7 +143,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             return;
         }
         row.flags.clear(Flags::ERROR);
-        let Some(source) = self.ends[slot as usize].source.as_mut() else { return };
+        let Some(source) = self.sides[slot as usize].source.as_mut() else { return };
         if let Err(error) = self.platform.connected(source) {
             match StreamError::of(&error) {
                 StreamError::WouldBlock => {}
@@ -166,7 +166,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             if !row.flags.has(Flags::WRITABLE) {
                 return;
             }
-            let source = self.ends[slot as usize].source.as_mut().expect("whoever is open exists");
+            let source = self.sides[slot as usize].source.as_mut().expect("whoever is open exists");
             let mut slices = [IoSlice::new(&[]); GATHERED];
             let filled = backlog.bytes.gather(&mut slices);
             let wanted = slices[..filled].iter().map(|slice| slice.len()).sum();
@@ -218,7 +218,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Ends our direction.
     fn finish(&mut self, slot: u32) {
-        let Some(source) = self.ends[slot as usize].source.as_mut() else { return };
+        let Some(source) = self.sides[slot as usize].source.as_mut() else { return };
         if let Err(error) = self.platform.finish(source) {
             let hub = &mut self.desk.hub;
             match StreamError::of(&error) {

@@ -1,4 +1,5 @@
-//! What no safe wrapper offers. All unsafe code of the crate is in this file.
+//! What no safe wrapper offers. All unsafe code of the crate is in this folder: here, and for
+//! batches of datagrams in `mmsg`, `cmsg` and `sockaddr`.
 //!
 //! Each block meets these obligations:
 //!

@@ -114,8 +114,9 @@ impl SendQueue {
         if len == segment_bytes && len > 0 && len_bytes <= self.full_bytes {
             let run_end = start + run_bytes_max(len);
             self.alike_bytes = len;
-            self.alike_end =
-                run_end.min(end + self.full_bytes - len_bytes).min(self.payloads.len());
+            self.alike_end = run_end
+                .min(end.saturating_add(self.full_bytes - len_bytes))
+                .min(self.payloads.len());
         } else {
             self.alike_bytes = usize::MAX;
             self.is_full |= len_bytes > self.full_bytes;

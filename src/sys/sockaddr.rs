@@ -29,8 +29,8 @@ pub(super) fn none() -> sockaddr_storage {
 /// families it does not say all.
 #[inline]
 pub(super) fn number(name: &sockaddr_storage) -> u64 {
-    // SAFETY: any bytes will do (1).
-    unsafe { *ptr::from_ref(name).cast::<u64>() }
+    // SAFETY: any bytes will do (1), wherever they are: it is read unaligned.
+    unsafe { ptr::from_ref(name).cast::<u64>().read_unaligned() }
 }
 
 /// Whether this is of IPv4, if the system wrote anything.

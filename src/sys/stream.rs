@@ -119,8 +119,10 @@ impl OsStream {
         match &self.0 {
             Kind::Finished => Ok(0), // what never had a peer's direction ends with our own
             Kind::Output(_) => Err(io::ErrorKind::WouldBlock.into()),
-            Kind::Tcp { file, .. } | Kind::Socket { file, .. } => (&*file).read(into),
-            Kind::Duplex(file) | Kind::Input(file) => (&*file).read(into),
+            Kind::Tcp { file, .. }
+            | Kind::Socket { file, .. }
+            | Kind::Duplex(file)
+            | Kind::Input(file) => (&*file).read(into),
         }
     }
 

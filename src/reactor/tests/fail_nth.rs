@@ -107,8 +107,8 @@ fn settle_and_serve_another(mut rig: Rig) {
     rig.pass(secs(100)); // lingering and flushing have ended
     rig.reactor.check();
     rig.assert_empty();
-    let mut ends = rig.reactor.ends.iter();
-    assert!(ends.all(|end| end.source.is_none() && end.inbound.is_none()), "somebody is left");
+    let mut sides = rig.reactor.sides.iter();
+    assert!(sides.all(|side| side.source.is_none() && side.inbound.is_none()), "somebody is left");
     assert_eq!(rig.reactor.counters().panics, 0);
     let is_served = rig.reactor.endpoints.iter().any(|it| matches!(it.1.kind, Kind::Listener(_)));
     if !is_served {

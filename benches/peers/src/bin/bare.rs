@@ -7,7 +7,7 @@
 //! - A short read has emptied a socket, unless the event tells of the end: no second read.
 //! - Whatever one wait finds ready, up to 1024, is served before the next.
 //!
-//! `--udp` is the same for datagrams: up to 64 with each recvmmsg and sendmmsg.
+//! `--udp` is the same for datagrams: up to 128 with each recvmmsg and sendmmsg.
 
 use std::mem::{MaybeUninit, zeroed};
 use std::os::fd::{AsRawFd, RawFd};
@@ -83,7 +83,7 @@ fn echo(fd: RawFd, has_ended: bool, buffer: &mut [MaybeUninit<u8>; READ_BYTES]) 
 }
 
 fn datagrams() -> ! {
-    const BATCH: usize = 64;
+    const BATCH: usize = 128;
     const BYTES: usize = 2048;
     let socket = peers::datagrams();
     socket.set_nonblocking(false).expect("blocking mode"); // one socket needs no poll

@@ -9,7 +9,7 @@ use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::{env, io, ptr};
 
-const SLOTS: usize = 64;
+const SLOTS: usize = 128;
 const SLOT_BYTES: usize = 2048;
 
 fn main() -> io::Result<()> {

@@ -1,5 +1,5 @@
-//! Our end of a connection: the socket and the handler. The third part of it is the hub's row;
-//! what is here comes and goes with that.
+//! Our side of a connection: the socket and the handler. What others may write to is the hub's row,
+//! with which this comes and goes.
 
 use super::Reactor;
 use crate::base::address::NetAddr;
@@ -9,7 +9,7 @@ use crate::hub::Phase;
 use crate::hub::outbound::Flags;
 use crate::sys::Platform;
 
-pub(super) struct End<M: 'static, P: Platform> {
+pub(super) struct Side<M: 'static, P: Platform> {
     /// Not there before it is connected, or where that failed.
     pub(super) source: Option<P::Stream>,
     pub(super) inbound: Option<Inbound<M>>,
@@ -34,18 +34,18 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     ) -> u32 {
         let slot = self.desk.hub.insert(Phase::Open, peer, endpoint).slot();
         self.fill(slot, handler);
-        self.ends[slot as usize].source = Some(stream);
+        self.sides[slot as usize].source = Some(stream);
         slot
     }
 
-    /// Gives a row that is in the hub already its end.
+    /// Gives a row that is in the hub already its side.
     #[inline(always)] // on the way of every connection
     pub(super) fn fill(&mut self, slot: u32, handler: Box<dyn StreamHandler<M>>) {
         let index = slot as usize;
-        if index >= self.ends.len() {
-            self.ends.resize_with(index + 1, || End { source: None, inbound: None });
+        if index >= self.sides.len() {
+            self.sides.resize_with(index + 1, || Side { source: None, inbound: None });
         }
-        let End { source, inbound } = &mut self.ends[index];
+        let Side { source, inbound } = &mut self.sides[index];
         debug_assert!(inbound.is_none() && source.is_none());
         *inbound = Some(Inbound { handler, rest: None });
     }
@@ -55,7 +55,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     pub(super) fn remove(&mut self, slot: u32) -> Option<Box<dyn StreamHandler<M>>> {
         let Desk { hub, handle, .. } = &mut self.desk;
         let row = &hub.rows[slot as usize];
-        if let Some(stream) = self.ends[slot as usize].source.take() {
+        if let Some(stream) = self.sides[slot as usize].source.take() {
             if row.flags.has(Flags::RESET) {
                 self.platform.abort(stream);
             } else {
@@ -67,7 +67,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
         handle.count_closed(hub.reactor);
         hub.remove(slot);
-        let Inbound { handler, rest } = self.ends[slot as usize].inbound.take()?;
+        let Inbound { handler, rest } = self.sides[slot as usize].inbound.take()?;
         if let Some(rest) = rest {
             self.recycle(rest);
         }
@@ -76,9 +76,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Once all connections of a burst have gone, gives back the tables that they needed.
     pub(super) fn shrink(&mut self) {
-        if self.desk.hub.rows.is_empty() && self.ends.len() > TABLE_KEPT {
+        if self.desk.hub.rows.is_empty() && self.sides.len() > TABLE_KEPT {
             self.desk.hub.shrink();
-            self.ends = Vec::new();
+            self.sides = Vec::new();
         }
     }
 }
