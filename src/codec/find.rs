@@ -10,14 +10,21 @@ use memchr::arch::x86_64::sse2::memchr::{One, Two};
 /// Where the first `byte` is; the length of the input, where there is none.
 #[inline(always)]
 pub(super) fn find(byte: u8, input: &[u8]) -> usize {
-    find_near(byte, input).unwrap_or_else(|from| from + far(byte, &input[from..]))
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    if let Some(one) = One::new(byte) {
+        return near(input, |piece| one.find(piece), |rest| far(byte, rest));
+    }
+    memchr::memchr(byte, input).unwrap_or(input.len())
 }
 
 /// Where the first of either is; the length of the input, where there is none.
 #[inline(always)]
 pub(super) fn find_either(first: u8, second: u8, input: &[u8]) -> usize {
-    find_either_near(first, second, input)
-        .unwrap_or_else(|from| from + far_either(first, second, &input[from..]))
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    if let Some(two) = Two::new(first, second) {
+        return near(input, |piece| two.find(piece), |rest| far_either(first, second, rest));
+    }
+    memchr::memchr2(first, second, input).unwrap_or(input.len())
 }
 
 /// Where the first `byte` is, if that is among the first [`NEAR_BYTES`] of an input that has so
@@ -26,24 +33,31 @@ pub(super) fn find_either(first: u8, second: u8, input: &[u8]) -> usize {
 pub(super) fn find_near(byte: u8, input: &[u8]) -> Result<usize, usize> {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
     if let Some(one) = One::new(byte) {
-        return near(input, |piece| one.find(piece));
+        return near_only(input, |piece| one.find(piece));
     }
-    near(input, |piece| memchr::memchr(byte, piece))
+    near_only(input, |piece| memchr::memchr(byte, piece))
 }
 
-/// As [`find_near`], for either.
+/// As [`find`], by a call: where nothing is to be expected near by.
 #[inline(always)]
-pub(super) fn find_either_near(first: u8, second: u8, input: &[u8]) -> Result<usize, usize> {
+pub(super) fn find_far(byte: u8, input: &[u8]) -> usize {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-    if let Some(two) = Two::new(first, second) {
-        return near(input, |piece| two.find(piece));
-    }
-    near(input, |piece| memchr::memchr2(first, second, piece))
+    return far(byte, input);
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+    find(byte, input)
 }
 
-/// Looks `here` in the first few pieces.
+/// As [`find_either`], by a call.
 #[inline(always)]
-fn near(input: &[u8], here: impl Fn(&[u8]) -> Option<usize>) -> Result<usize, usize> {
+pub(super) fn find_either_far(first: u8, second: u8, input: &[u8]) -> usize {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    return far_either(first, second, input);
+    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+    find_either(first, second, input)
+}
+
+#[inline(always)]
+fn near_only(input: &[u8], here: impl Fn(&[u8]) -> Option<usize>) -> Result<usize, usize> {
     let Some(near) = input.first_chunk::<NEAR_BYTES>() else { return Err(0) };
     for (index, piece) in near.chunks_exact(STEP_BYTES).enumerate() {
         if let Some(found) = here(piece) {
@@ -53,41 +67,53 @@ fn near(input: &[u8], here: impl Fn(&[u8]) -> Option<usize>) -> Result<usize, us
     Err(NEAR_BYTES)
 }
 
-// These are calls, so that only what is likely is inlined. They look near by once more.
-
-#[inline(never)]
-fn far(byte: u8, input: &[u8]) -> usize {
-    let all = |rest: &[u8]| memchr::memchr(byte, rest).unwrap_or(rest.len());
-    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-    if let Some(one) = One::new(byte) {
-        return nearer_first(input, |piece| one.find(piece), all);
-    }
-    all(input)
-}
-
-#[inline(never)]
-fn far_either(first: u8, second: u8, input: &[u8]) -> usize {
-    let all = |rest: &[u8]| memchr::memchr2(first, second, rest).unwrap_or(rest.len());
-    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-    if let Some(two) = Two::new(first, second) {
-        return nearer_first(input, |piece| two.find(piece), all);
-    }
-    all(input)
-}
-
-/// Looks `here` in the first few pieces, and in the others too where they are few; otherwise in
-/// `all` of them at once.
+/// Looks `here` in the first few pieces, and in the rest by `far`.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline(always)]
-fn nearer_first(
+fn near(
     input: &[u8],
     here: impl Fn(&[u8]) -> Option<usize>,
-    all: impl Fn(&[u8]) -> usize,
+    far: impl Fn(&[u8]) -> usize,
 ) -> usize {
-    near(input, &here).unwrap_or_else(|from| {
-        let rest = &input[from..];
-        from + if rest.len() < NEAR_BYTES { short(rest, here) } else { all(rest) }
-    })
+    let Some((near, rest)) = input.split_first_chunk::<NEAR_BYTES>() else { return far(input) };
+    for (index, piece) in near.chunks_exact(STEP_BYTES).enumerate() {
+        if let Some(found) = here(piece) {
+            return index * STEP_BYTES + found;
+        }
+    }
+    NEAR_BYTES + far(rest)
+}
+
+// The two are calls, so that only what is likely is inlined. They look near by once more.
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[inline(never)]
+fn far(byte: u8, input: &[u8]) -> usize {
+    let by_memchr = |rest: &[u8]| memchr::memchr(byte, rest).unwrap_or(rest.len());
+    let Some(one) = One::new(byte) else { return by_memchr(input) };
+    let here = |piece: &[u8]| one.find(piece);
+    near(
+        input,
+        here,
+        |rest| {
+            if rest.len() < NEAR_BYTES { short(rest, here) } else { by_memchr(rest) }
+        },
+    )
+}
+
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+#[inline(never)]
+fn far_either(first: u8, second: u8, input: &[u8]) -> usize {
+    let by_memchr = |rest: &[u8]| memchr::memchr2(first, second, rest).unwrap_or(rest.len());
+    let Some(two) = Two::new(first, second) else { return by_memchr(input) };
+    let here = |piece: &[u8]| two.find(piece);
+    near(
+        input,
+        here,
+        |rest| {
+            if rest.len() < NEAR_BYTES { short(rest, here) } else { by_memchr(rest) }
+        },
+    )
 }
 
 /// Looks `here` in each piece. The last one overlaps the one before, where nothing was found.
@@ -106,8 +132,10 @@ fn short(input: &[u8], here: impl Fn(&[u8]) -> Option<usize>) -> usize {
 }
 
 /// What one instruction compares.
-const STEP_BYTES: usize =
-    if cfg!(all(target_arch = "x86_64", target_feature = "sse2")) { 16 } else { NEAR_BYTES };
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+const STEP_BYTES: usize = 16;
+#[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
+const STEP_BYTES: usize = NEAR_BYTES;
 
 /// From there on `memchr` is quicker, its call included.
 pub(super) const NEAR_BYTES: usize = 64;

@@ -230,15 +230,13 @@ impl Decoder for LengthPrefixed {
 
     #[inline(always)]
     fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Option<(&'a [u8], usize)>, LengthError> {
-        if let Some(taken) = self.usual(input) {
-            self.offset += taken as u64;
-            let stripped_bytes = self.shape.stripped_bytes.min(4); // as it is
-            return Ok(Some((&input[stripped_bytes..taken], taken)));
+        if self.order == ByteOrder::Little {
+            return self.decode_as::<false>(input);
         }
-        match self.order {
-            ByteOrder::Big => self.decode_as::<true>(input),
-            ByteOrder::Little => self.decode_as::<false>(input),
-        }
+        let Some(taken) = self.usual(input) else { return self.decode_as::<true>(input) };
+        self.offset += taken as u64;
+        let stripped_bytes = self.shape.stripped_bytes.min(4); // as it is
+        Ok(Some((&input[stripped_bytes..taken], taken)))
     }
 
     #[inline]

@@ -6,7 +6,7 @@ use std::fmt;
 
 pub use error::{LineEncodeError, LineError};
 
-use super::find::{NEAR_BYTES, find, find_either, find_either_near, find_near};
+use super::find::{NEAR_BYTES, find, find_either, find_either_far, find_far, find_near};
 use super::{Decoder, Encoder, Excerpt};
 
 /// What ends a line.
@@ -203,26 +203,37 @@ impl Lines {
         Some((line, line.whole.len()))
     }
 
-    /// Where the ending of a line is that is not the usual one, which begins at `from` or behind
-    /// it. No ending is an error, or a wait.
+    /// Where the ending of a line is that is further away than usual, or was looked for before: at
+    /// `from` or behind it. None where no line is whole, or the one that is is too long.
     #[inline(never)]
-    fn unusual(&mut self, input: &[u8], from: usize) -> Result<Option<usize>, LineError> {
-        if input.is_empty() {
-            return Ok(None);
-        }
-        let index = from + self.ending.find(&input[from..]);
+    fn further(&mut self, input: &[u8], from: usize) -> Option<usize> {
+        let rest = &input[from..];
+        let index = from
+            + match self.ending {
+                Ending::Any | Ending::Lf => find_far(b'\n', rest),
+                Ending::CrLf => find_either_far(b'\r', b'\n', rest),
+            };
+        let is_line = index < input.len()
+            && self.ending.is_at(index, input)
+            && self.ending.line_to(index, input).text_bytes <= self.limit_bytes;
+        self.search = match is_line {
+            true => Search::new(self.ending, self.limit_bytes),
+            false => Search::From(index),
+        };
+        is_line.then_some(index)
+    }
+
+    /// What there is has no line, and no ending begins before `index`: an error, or a wait.
+    #[inline(never)]
+    fn no_line(&mut self, input: &[u8], index: usize) -> Result<(), LineError> {
         if index == input.len() {
-            return self.wait(input, index).map(|()| None);
+            return self.wait(input, index);
         }
         if self.ending.is_at(index, input) {
-            if self.ending.line_to(index, input).text_bytes > self.limit_bytes {
-                return Err(self.too_long(input));
-            }
-            self.search = Search::new(self.ending, self.limit_bytes);
-            return Ok(Some(index));
+            return Err(self.too_long(input));
         }
         if &input[index..] == b"\r" {
-            return self.wait(input, index).map(|()| None);
+            return self.wait(input, index);
         }
         Err(self.bare(input, index))
     }
@@ -271,8 +282,8 @@ impl Lines {
 
 /// A call, which leaves the registers to the other search.
 #[inline(never)]
-fn find_cr_or_lf(input: &[u8]) -> Result<usize, usize> {
-    find_either_near(b'\r', b'\n', input)
+fn find_cr_or_lf(input: &[u8]) -> usize {
+    find_either(b'\r', b'\n', input)
 }
 
 /// [`Ending::Any`] with the default limit.
@@ -290,23 +301,37 @@ impl Decoder for Lines {
     // always: left to itself the compiler makes it a call, with the result going through memory.
     #[inline(always)]
     fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Option<(Line<'a>, usize)>, LineError> {
-        let usual = match self.search {
+        let from = match self.search {
             Search::Lf => {
                 let ending = if self.ending == Ending::Lf { Ending::Lf } else { Ending::Any };
-                find_near(b'\n', input).map(|at| ending.line_to(at, input))
+                let at = match find_near(b'\n', input) {
+                    Ok(at) => return Ok(self.take(ending.line_to(at, input))),
+                    Err(from) => from + find_far(b'\n', &input[from..]),
+                };
+                if at < input.len() && at <= self.limit_bytes {
+                    return Ok(self.take(ending.line_to(at, input)));
+                }
+                at
             }
-            Search::CrLf => match find_cr_or_lf(input) {
-                Ok(at) if !Ending::CrLf.is_at(at, input) => Err(at),
-                found => found.map(|at| Ending::CrLf.line_to(at, input)),
-            },
-            Search::From(from) => Err(from),
+            Search::CrLf => {
+                let at = find_cr_or_lf(input);
+                if Ending::CrLf.is_at(at, input) && at <= self.limit_bytes {
+                    return Ok(self.take(Ending::CrLf.line_to(at, input)));
+                }
+                at
+            }
+            Search::From(from) => from,
         };
-        let from = match usual {
-            Ok(line) => return Ok(self.take(line)),
-            Err(from) => from,
-        };
-        let Some(index) = self.unusual(input, from)? else { return Ok(None) };
-        Ok(self.take(self.ending.line_to(index, input)))
+        if input.is_empty() {
+            return Ok(None);
+        }
+        if let Some(at) = self.further(input, from) {
+            return Ok(self.take(self.ending.line_to(at, input)));
+        }
+        if let Search::From(index) = self.search {
+            self.no_line(input, index)?;
+        }
+        Ok(None)
     }
 
     /// The last line, if it has no ending; `None` if there is nothing behind the last ending.
