@@ -12,7 +12,7 @@ use memchr::arch::x86_64::sse2::memchr::{One, Two};
 pub(super) fn find(byte: u8, input: &[u8]) -> usize {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
     if let Some(one) = One::new(byte) {
-        return near(input, |piece| one.find(piece), |rest| far(byte, rest));
+        return near(input, |piece| one.find(piece), |rest| find_far(byte, rest));
     }
     memchr::memchr(byte, input).unwrap_or(input.len())
 }
@@ -22,7 +22,7 @@ pub(super) fn find(byte: u8, input: &[u8]) -> usize {
 pub(super) fn find_either(first: u8, second: u8, input: &[u8]) -> usize {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
     if let Some(two) = Two::new(first, second) {
-        return near(input, |piece| two.find(piece), |rest| far_either(first, second, rest));
+        return near(input, |piece| two.find(piece), |rest| find_either_far(first, second, rest));
     }
     memchr::memchr2(first, second, input).unwrap_or(input.len())
 }
@@ -36,24 +36,6 @@ pub(super) fn find_near(byte: u8, input: &[u8]) -> Result<usize, usize> {
         return near_only(input, |piece| one.find(piece));
     }
     near_only(input, |piece| memchr::memchr(byte, piece))
-}
-
-/// As [`find`], by a call: where nothing is to be expected near by.
-#[inline(always)]
-pub(super) fn find_far(byte: u8, input: &[u8]) -> usize {
-    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-    return far(byte, input);
-    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
-    find(byte, input)
-}
-
-/// As [`find_either`], by a call.
-#[inline(always)]
-pub(super) fn find_either_far(first: u8, second: u8, input: &[u8]) -> usize {
-    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-    return far_either(first, second, input);
-    #[cfg(not(all(target_arch = "x86_64", target_feature = "sse2")))]
-    find_either(first, second, input)
 }
 
 #[inline(always)]
@@ -84,36 +66,34 @@ fn near(
     NEAR_BYTES + far(rest)
 }
 
-// The two are calls, so that only what is likely is inlined. They look near by once more.
+// These two are calls, so that only what is likely is inlined. They look near by once more.
 
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+/// As [`find`], where nothing is to be expected near by.
 #[inline(never)]
-fn far(byte: u8, input: &[u8]) -> usize {
+pub(super) fn find_far(byte: u8, input: &[u8]) -> usize {
     let by_memchr = |rest: &[u8]| memchr::memchr(byte, rest).unwrap_or(rest.len());
-    let Some(one) = One::new(byte) else { return by_memchr(input) };
-    let here = |piece: &[u8]| one.find(piece);
-    near(
-        input,
-        here,
-        |rest| {
-            if rest.len() < NEAR_BYTES { short(rest, here) } else { by_memchr(rest) }
-        },
-    )
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    if let Some(one) = One::new(byte) {
+        let here = |piece: &[u8]| one.find(piece);
+        let far =
+            |rest: &[u8]| if rest.len() < NEAR_BYTES { short(rest, here) } else { by_memchr(rest) };
+        return near(input, here, far);
+    }
+    by_memchr(input)
 }
 
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+/// As [`find_either`], where nothing is to be expected near by.
 #[inline(never)]
-fn far_either(first: u8, second: u8, input: &[u8]) -> usize {
+pub(super) fn find_either_far(first: u8, second: u8, input: &[u8]) -> usize {
     let by_memchr = |rest: &[u8]| memchr::memchr2(first, second, rest).unwrap_or(rest.len());
-    let Some(two) = Two::new(first, second) else { return by_memchr(input) };
-    let here = |piece: &[u8]| two.find(piece);
-    near(
-        input,
-        here,
-        |rest| {
-            if rest.len() < NEAR_BYTES { short(rest, here) } else { by_memchr(rest) }
-        },
-    )
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    if let Some(two) = Two::new(first, second) {
+        let here = |piece: &[u8]| two.find(piece);
+        let far =
+            |rest: &[u8]| if rest.len() < NEAR_BYTES { short(rest, here) } else { by_memchr(rest) };
+        return near(input, here, far);
+    }
+    by_memchr(input)
 }
 
 /// Looks `here` in each piece. The last one overlaps the one before, where nothing was found.

@@ -235,7 +235,7 @@ impl Decoder for LengthPrefixed {
         }
         let Some(taken) = self.usual(input) else { return self.decode_as::<true>(input) };
         self.offset += taken as u64;
-        let stripped_bytes = self.shape.stripped_bytes.min(4); // as it is
+        let stripped_bytes = self.shape.stripped_bytes.min(4); // it is no more: for the compiler to know
         Ok(Some((&input[stripped_bytes..taken], taken)))
     }
 

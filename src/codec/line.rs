@@ -204,9 +204,9 @@ impl Lines {
     }
 
     /// Where the ending of a line is that is further away than usual, or was looked for before: at
-    /// `from` or behind it. None where no line is whole, or the one that is is too long.
+    /// `from` or behind it. Where no line is whole, or it is too long, what no ending begins before.
     #[inline(never)]
-    fn further(&mut self, input: &[u8], from: usize) -> Option<usize> {
+    fn further(&mut self, input: &[u8], from: usize) -> Result<usize, usize> {
         let rest = &input[from..];
         let index = from
             + match self.ending {
@@ -216,30 +216,31 @@ impl Lines {
         let is_line = index < input.len()
             && self.ending.is_at(index, input)
             && self.ending.line_to(index, input).text_bytes <= self.limit_bytes;
-        self.search = match is_line {
-            true => Search::new(self.ending, self.limit_bytes),
-            false => Search::From(index),
-        };
-        is_line.then_some(index)
+        if !is_line {
+            self.search = Search::From(index);
+            return Err(index);
+        }
+        self.search = Search::new(self.ending, self.limit_bytes);
+        Ok(index)
     }
 
     /// What there is has no line, and no ending begins before `index`: an error, or a wait.
     #[inline(never)]
-    fn no_line(&mut self, input: &[u8], index: usize) -> Result<(), LineError> {
+    fn no_line(&self, input: &[u8], index: usize) -> Result<(), LineError> {
         if index == input.len() {
-            return self.wait(input, index);
+            return self.wait(input);
         }
         if self.ending.is_at(index, input) {
             return Err(self.too_long(input));
         }
         if &input[index..] == b"\r" {
-            return self.wait(input, index);
+            return self.wait(input);
         }
         Err(self.bare(input, index))
     }
 
-    /// `line` has no ending yet, and none begins in its first `scanned_bytes`.
-    fn wait(&mut self, line: &[u8], scanned_bytes: usize) -> Result<(), LineError> {
+    /// `line` has no ending yet.
+    fn wait(&self, line: &[u8]) -> Result<(), LineError> {
         if line.len() > self.limit_bytes {
             // A CR right behind the longest text may yet turn out to be half of its ending.
             let may_end = self.ending != Ending::Lf
@@ -249,7 +250,6 @@ impl Lines {
                 return Err(self.too_long(line));
             }
         }
-        self.search = Search::From(scanned_bytes);
         Ok(())
     }
 
@@ -325,13 +325,10 @@ impl Decoder for Lines {
         if input.is_empty() {
             return Ok(None);
         }
-        if let Some(at) = self.further(input, from) {
-            return Ok(self.take(self.ending.line_to(at, input)));
+        match self.further(input, from) {
+            Ok(at) => Ok(self.take(self.ending.line_to(at, input))),
+            Err(index) => self.no_line(input, index).map(|()| None),
         }
-        if let Search::From(index) = self.search {
-            self.no_line(input, index)?;
-        }
-        Ok(None)
     }
 
     /// The last line, if it has no ending; `None` if there is nothing behind the last ending.

@@ -42,7 +42,7 @@ pub enum ByteOrder {
 #[inline]
 pub(super) fn read<const IS_BIG: bool>(width: Width, index: usize, input: &[u8]) -> Option<u64> {
     // Mostly so much follows that eight bytes can be read at once, whatever the width.
-    let index = index.min(isize::MAX as usize); // so that the sum overflows never
+    let index = index.min(isize::MAX as usize); // so that no sum overflows
     let eight = match input.get(index..index + 8) {
         Some(eight) => eight.try_into().expect("eight bytes"),
         None => padded(input.get(index..)?.get(..width.bytes())?),
