@@ -90,8 +90,8 @@ const FIRST: u32 = 10;
 
 #[inline]
 fn bucket(nanos: u64) -> usize {
-    let above = nanos.saturating_sub(1) >> FIRST;
-    ((u64::BITS - above.leading_zeros()) as usize).min(BUCKETS - 1)
+    let above = nanos.saturating_sub(1) >> (FIRST - 1);
+    ((above | 1).ilog2() as usize).min(BUCKETS - 1)
 }
 
 fn bound(bucket: usize) -> Duration {

@@ -109,7 +109,12 @@ impl Timeout {
     /// again until the time has come.
     #[inline]
     pub(crate) const fn as_millis_up(self) -> u64 {
-        self.nanos.div_ceil(1_000_000)
+        self.nanos.saturating_add(999_999) / 1_000_000
+    }
+
+    /// When it is over, if it begins now.
+    pub(crate) const fn end(self, now: Time) -> Time {
+        Time(now.0.saturating_add(self.nanos))
     }
 
     /// `None` is as long as it takes.

@@ -10,7 +10,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Interest, Poll};
@@ -41,7 +41,7 @@ pub struct Os {
     look_ups: LookUps,
     send_headers: many::SendHeaders,
     /// How long a wait asks again and again before it sleeps.
-    busy_poll: Duration,
+    busy_poll: Timeout,
     /// When its clock began, by the system's.
     start: u64,
 }
@@ -55,38 +55,31 @@ impl Os {
         let poll = Poll::new()?;
         let waker = Arc::new(OsWaker(mio::Waker::new(poll.registry(), WAKER)?));
         let look_ups = LookUps::new(net::look_up, Arc::clone(&waker) as Arc<dyn Wake>);
-        let events = Events::new(EVENTS_MAX);
+        let events = Events::new();
         let send_headers = many::SendHeaders::default();
-        let (busy_poll, start) = (Duration::ZERO, raw::monotonic_nanos());
+        let (busy_poll, start) = (Timeout::ZERO, raw::monotonic_nanos());
         Ok(Os { poll, events, waker, look_ups, send_headers, busy_poll, start })
     }
 
     /// Has [`wait`](Platform::wait) ask for so long before it sleeps; zero, the default, is off.
     pub fn set_busy_poll(&mut self, busy_poll: Duration) {
-        self.busy_poll = busy_poll;
+        self.busy_poll = Some(busy_poll).into();
     }
 
-    /// Asks without sleeping, until there is an event or the time for that is over.
-    fn spin(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let start = Instant::now();
-        let most = timeout.map_or(self.busy_poll, |timeout| timeout.min(self.busy_poll));
-        while self.events.len() == 0 && start.elapsed() < most {
-            self.events.poll(&mut self.poll, Timeout::ZERO)?;
-        }
-        Ok(())
-    }
-
-    /// Spins for a while before it sleeps.
+    /// Asks without sleeping for a while before it sleeps.
     #[inline(never)]
     fn poll_busily(&mut self, timeout: Timeout) -> io::Result<()> {
+        let mut now = self.now();
+        let (until, busy_until) = (timeout.end(now), self.busy_poll.end(now));
         self.events.clear();
-        let timeout = timeout.span();
-        self.spin(timeout)?;
-        if self.events.len() > 0 {
-            return Ok(());
+        while self.events.len() == 0 && now < until.min(busy_until) {
+            self.events.poll(&mut self.poll, Timeout::ZERO)?;
+            now = self.now();
         }
-        let rest = timeout.map(|timeout| timeout.saturating_sub(self.busy_poll));
-        self.events.poll(&mut self.poll, rest.into())
+        match self.events.len() {
+            0 => self.events.poll(&mut self.poll, Timeout::between(now, until)),
+            _ => Ok(()),
+        }
     }
 
     fn register(&self, socket: &impl Socket, token: Token, interest: Interest) -> io::Result<()> {
@@ -153,7 +146,7 @@ impl Platform for Os {
 
     #[inline]
     fn wait(&mut self, timeout: Timeout) -> io::Result<usize> {
-        let is_busy = !self.busy_poll.is_zero() && timeout != Timeout::ZERO;
+        let is_busy = self.busy_poll != Timeout::ZERO && timeout != Timeout::ZERO;
         let outcome = match is_busy {
             false => self.events.poll(&mut self.poll, timeout),
             true => self.poll_busily(timeout),

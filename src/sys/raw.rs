@@ -54,10 +54,12 @@ pub(crate) fn is_signal_default(signal: c_int) -> io::Result<bool> {
 /// The system's clock that never goes back (CLOCK_MONOTONIC).
 #[inline]
 pub(super) fn monotonic_nanos() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut now = MaybeUninit::<libc::timespec>::uninit();
     // SAFETY: memory is ours (2): `now` is the one struct that is written.
-    let outcome = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    assert_eq!(outcome, 0, "clock_gettime(2) fails only for a clock that there is not");
+    let outcome = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, now.as_mut_ptr()) };
+    assert!(outcome == 0, "clock_gettime(2) fails only for a clock that there is not");
+    // SAFETY: the struct was written.
+    let now = unsafe { now.assume_init() };
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 

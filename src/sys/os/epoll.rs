@@ -12,19 +12,18 @@ use libc::{EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, c_int, e
 use mio::{Poll, Token};
 
 use crate::base::time::Timeout;
+use crate::sys::os::EVENTS_MAX;
 use crate::sys::{Readiness, raw};
 
 pub(super) struct Events {
-    room: Box<[epoll_event]>,
+    room: Box<[epoll_event; EVENTS_MAX]>,
     /// How many were told.
     count: usize,
 }
 
 impl Events {
-    /// Room for so many at once.
-    pub(super) fn new(most: usize) -> Events {
-        let room = vec![epoll_event { events: 0, u64: 0 }; most].into_boxed_slice();
-        Events { room, count: 0 }
+    pub(super) fn new() -> Events {
+        Events { room: Box::new([epoll_event { events: 0, u64: 0 }; EVENTS_MAX]), count: 0 }
     }
 
     /// Waits for the next ones.
@@ -32,7 +31,7 @@ impl Events {
     pub(super) fn poll(&mut self, poll: &mut Poll, timeout: Timeout) -> io::Result<()> {
         self.count = 0;
         let poll = poll.registry().as_fd();
-        self.count = raw::wait_for_events(poll, &mut self.room, millis(timeout))?;
+        self.count = raw::wait_for_events(poll, &mut *self.room, millis(timeout))?;
         Ok(())
     }
 
@@ -67,12 +66,14 @@ fn millis(timeout: Timeout) -> c_int {
 
 #[inline(always)]
 fn ready(events: u32) -> Readiness {
-    const BOTH: u32 = (EPOLLIN | EPOLLOUT) as u32;
-    const END: u32 = BOTH | EPOLLRDHUP as u32;
-    const _: () = assert!(BOTH as u8 == Readiness::READABLE.with(Readiness::WRITABLE).bits());
-    match events {
-        _ if events & !BOTH == 0 => Readiness::from_bits(events as u8),
-        END => Readiness::from_bits(BOTH as u8).with(Readiness::READ_CLOSED),
+    const IN: u32 = EPOLLIN as u32;
+    const OUT: u32 = EPOLLOUT as u32;
+    const END: u32 = IN | EPOLLRDHUP as u32;
+    const _: () = assert!(OUT as u8 == Readiness::WRITABLE.bits());
+    let writable = Readiness::from_bits((events & OUT) as u8);
+    match events & !OUT {
+        IN => writable.with(Readiness::READABLE),
+        END => writable.with(Readiness::READABLE.with(Readiness::READ_CLOSED)),
         _ => ready_by_rule(events),
     }
 }

@@ -7,6 +7,7 @@ use mio::{Poll, Token};
 
 use crate::base::time::Timeout;
 use crate::sys::Readiness;
+use crate::sys::os::EVENTS_MAX;
 
 pub(super) struct Events {
     room: mio::Events,
@@ -14,9 +15,9 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// Room for so many at once.
-    pub(super) fn new(most: usize) -> Events {
-        Events { room: mio::Events::with_capacity(most), told: Vec::with_capacity(most) }
+    pub(super) fn new() -> Events {
+        let (room, told) = (mio::Events::with_capacity(EVENTS_MAX), Vec::with_capacity(EVENTS_MAX));
+        Events { room, told }
     }
 
     /// Waits for the next ones.

@@ -117,14 +117,14 @@ fn both_ways_to_wait_tell_the_same() {
                     let fd = ours.as_raw_fd();
                     poll.registry().register(&mut SourceFd(&fd), pack(SEVEN), TCP).unwrap();
                 };
-                let (mut poll, mut events) = (Poll::new().unwrap(), Events::new(8));
+                let (mut poll, mut events) = (Poll::new().unwrap(), Events::new());
                 watch(&poll);
                 events.poll(&mut poll, PATIENCE.into()).unwrap();
                 let direct = (events.token(0), events.ready(0));
                 assert_eq!(events.len(), 1);
                 events.clear();
                 assert_eq!(events.len(), 0);
-                let (mut poll, mut events) = (Poll::new().unwrap(), by_mio::Events::new(8));
+                let (mut poll, mut events) = (Poll::new().unwrap(), by_mio::Events::new());
                 watch(&poll);
                 events.poll(&mut poll, PATIENCE.into()).unwrap();
                 let what = format!("{}, {}, finished: {is_finished}", first.0, second.0);
@@ -146,7 +146,7 @@ fn a_broken_pipe_is_told_alike() {
         poll.registry().register(&mut SourceFd(&fd), pack(SEVEN), Interest::WRITABLE).unwrap();
         poll
     };
-    let (mut events, mut by_mio) = (Events::new(8), by_mio::Events::new(8));
+    let (mut events, mut by_mio) = (Events::new(), by_mio::Events::new());
     events.poll(&mut watched(), PATIENCE.into()).unwrap();
     by_mio.poll(&mut watched(), PATIENCE.into()).unwrap();
     assert_eq!((events.len(), by_mio.len()), (1, 1));
