@@ -93,6 +93,7 @@ impl<M: 'static> Desk<M> {
         let deadline = self.hub.now + within;
         self.hub.agenda.by(id.slot(), deadline);
         self.outgoing.push(Outgoing { id, to, handler });
+        self.hub.wants_work = true;
         id
     }
 

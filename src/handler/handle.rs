@@ -342,15 +342,6 @@ impl<M: 'static> Handle<M> {
         self.shared.posts[reactor].waker.wake();
     }
 
-    /// Whether anything was asked for that the reactor has not taken yet.
-    #[inline]
-    pub(crate) fn has_news(&self, reactor: u32) -> bool {
-        let post = &self.shared.posts[reactor as usize];
-        post.mailbox.is_pending()
-            || post.shutdown.load(Ordering::Relaxed) != NO_SHUTDOWN
-            || post.wind_down[0].load(Ordering::Relaxed) != NO_SHUTDOWN
-    }
-
     pub(crate) fn has_letters(&self, reactor: u32) -> bool {
         self.shared.posts[reactor as usize].mailbox.is_pending()
     }

@@ -57,6 +57,8 @@ pub(crate) struct Hub {
     /// Set by whatever a callback may do that decides whether its connection is read on, to
     /// anybody: whoever clears it before and finds it so need not look further.
     pub(crate) is_disturbed: bool,
+    /// Whether all steps are to be taken in this turn. Whoever adds to a list sets it.
+    pub(crate) wants_work: bool,
     /// What the running handler writes to its own peer.
     pub(crate) stage: Stage,
     pub(crate) budget: Budget,
@@ -90,6 +92,7 @@ impl Hub {
             rows: Slab::new(),
             next_serial: 0,
             is_disturbed: false,
+            wants_work: false,
             stage: Stage::new(limits.outbox_high_bytes),
             budget: Budget::new(limits.buffered_bytes),
             agenda: Agenda::default(),
@@ -321,6 +324,7 @@ impl Hub {
         let is_low = row.outbox_len() <= self.limits.outbox_low_bytes;
         if is_low && row.flags.has(Flags::ABOVE_HIGH) && row.flags.insert(Flags::DRAINED) {
             self.drained.push(slot);
+            self.wants_work = true;
         }
     }
 
@@ -357,6 +361,7 @@ impl Hub {
             return true;
         }
         self.change_wants(slot, |row| row.flags.set(Flags::STARVED));
+        self.wants_work = true;
         false
     }
 
@@ -487,6 +492,7 @@ impl Hub {
         }
         if phase == Phase::Closed && row.flags.insert(Flags::ENDED) {
             self.ended.push(slot);
+            self.wants_work = true;
         }
     }
 
@@ -520,6 +526,7 @@ impl Hub {
         let has_input = row.flags.has(Flags::READABLE.with(Flags::OFFER_REST));
         if has_input && row.is_to_be_read() && row.flags.insert(Flags::RUNNABLE) {
             self.runnable.push(slot);
+            self.wants_work = true;
         }
     }
 
@@ -527,6 +534,7 @@ impl Hub {
     pub(crate) fn mark_dirty(&mut self, slot: u32) {
         if self.rows[slot as usize].flags.insert(Flags::DIRTY) {
             self.dirty.push(slot);
+            self.wants_work = true;
         }
     }
 

@@ -64,8 +64,10 @@ pub(crate) struct Pulse {
     turn: Count,
     /// Callbacks since the turn began.
     calls: Count,
-    /// The last callback, and the place of its connection or endpoint.
-    last: Count,
+    /// The last callback.
+    callback: Count,
+    /// The place of its connection or endpoint.
+    slot: Count,
     /// What it was shown, where it was [`Callback::Bytes`].
     bytes: Count,
 }
@@ -96,7 +98,8 @@ impl Pulse {
 
     #[inline(always)] // on the way of every request
     pub(crate) fn note(&self, callback: Callback, slot: u32) {
-        self.last.set((callback as u64) << 32 | u64::from(slot));
+        self.callback.set(callback as u64);
+        self.slot.set(slot.into());
         self.calls.add(1);
     }
 
@@ -107,9 +110,9 @@ impl Pulse {
 
     /// Its parts may be of moments a little apart, as is good enough for what stands still.
     pub(crate) fn look(&self) -> Beat {
-        let (calls, last) = (self.calls.get(), self.last.get());
-        let last = (CALLBACKS[(last >> 32) as usize % CALLBACKS.len()], last as u32);
-        let last = (calls > 0).then_some(last);
+        let calls = self.calls.get();
+        let callback = CALLBACKS[self.callback.get() as usize];
+        let last = (calls > 0).then_some((callback, self.slot.get() as u32));
         Beat { turn: self.turn.get(), calls, last, bytes: self.bytes.get() }
     }
 }

@@ -89,8 +89,8 @@ impl Stage {
     /// What was written has left, and the stage closes.
     #[inline(always)]
     pub(crate) fn end(&mut self) {
-        self.clear();
         self.close();
+        self.clear();
     }
 
     /// `slot` may not write any more.
@@ -111,6 +111,11 @@ impl Stage {
     /// Whether what anybody writes stands here.
     pub(crate) fn is_taking(&self) -> bool {
         self.writer != NOBODY
+    }
+
+    /// Whose callback it was opened for, and how many bytes that was shown.
+    pub(crate) fn reader(&self) -> (u32, usize) {
+        (self.owner, self.read_len)
     }
 
     #[inline]
@@ -285,7 +290,6 @@ impl Stage {
     pub(crate) fn clear(&mut self) {
         self.echo.start = self.echo.end;
         self.echo_max = 0;
-        self.pieces_len = 0;
         if !self.pieces.is_empty() {
             self.clear_pieces();
         }
@@ -294,6 +298,7 @@ impl Stage {
     #[inline(never)]
     fn clear_pieces(&mut self) {
         self.pieces.clear();
+        self.pieces_len = 0;
         self.own.clear();
         if self.own.capacity() > OWN_KEPT_BYTES {
             self.own = Vec::new();

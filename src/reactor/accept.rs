@@ -270,11 +270,6 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.welcome(slot, arrival.stream, &arrival.peer);
     }
 
-    /// Whether others have handed over connections.
-    pub(super) fn has_admissible(&self) -> bool {
-        self.neighbours.as_ref().is_some_and(|neighbours| neighbours.has_arrivals())
-    }
-
     fn take_arrivals(&mut self) {
         let Some(neighbours) = &self.neighbours else { return };
         if !neighbours.has_arrivals() {

@@ -18,7 +18,7 @@ use crate::sys::Platform;
 
 impl<M: 'static, P: Platform> Reactor<M, P> {
     pub(super) fn fire_due(&mut self) {
-        if self.standing().next.min(self.desk.hub.agenda.next()) <= self.desk.hub.now {
+        if self.next_apart().min(self.desk.hub.agenda.next()) <= self.desk.hub.now {
             self.fire_all();
         }
     }

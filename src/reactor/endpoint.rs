@@ -165,6 +165,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             if !endpoint.is_ready {
                 endpoint.is_ready = true;
                 self.ready_endpoints.push(slot);
+                self.desk.hub.wants_work = true;
             }
         }
     }

@@ -139,37 +139,13 @@ pub struct Turn {
     pub is_stopped: bool,
 }
 
-/// What there is to do without an edge or a letter.
+/// What there is to do without an edge. It changes where all steps are taken, or between turns.
 #[derive(Clone, Copy)]
 struct Outlook {
+    /// Whether a list holds work, so that the reactor must not sleep.
     has_work: bool,
-    /// The nearest deadline; [`Time::MAX`] is never.
+    /// The nearest deadline that is no connection's; [`Time::MAX`] is never.
     next: Time,
-    standing: Standing,
-}
-
-/// The part of it that changes where all steps are taken, or between turns. (Where the usual step
-/// alone changes it, by what is buffered or by a service that is told of a panic, all steps follow
-/// in the same turn: see [`Reactor::has_news`], and the list of those who have ended.)
-#[derive(Clone, Copy)]
-struct Standing {
-    /// The nearest deadline that is no connection's.
-    next: Time,
-    /// Whether every turn takes all steps, as something is waited for that tells in no other way.
-    is_restless: bool,
-}
-
-impl Outlook {
-    #[inline]
-    fn is_due(self, now: Time) -> bool {
-        self.has_work || self.next <= now || self.standing.is_restless
-    }
-
-    /// How long to sleep at this moment.
-    #[inline]
-    fn timeout(self, now: Time) -> Timeout {
-        if self.has_work { Timeout::ZERO } else { Timeout::between(now, self.next) }
-    }
 }
 
 impl<M: 'static> Reactor<M> {
@@ -250,7 +226,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// The system's call to wait failed, which it does only when something is badly wrong.
     pub fn run(&mut self) -> io::Result<Report> {
         self.restart();
-        let mut outlook = self.outlook(self.standing());
+        let mut outlook = self.look_ahead();
         let mut now = self.platform.now();
         loop {
             let turn = self.turn_from(&mut outlook, &mut now, Timeout::NEVER)?;
@@ -267,7 +243,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// As for [`run`](Reactor::run).
     pub fn turn(&mut self, wait: Option<Duration>) -> io::Result<Turn> {
         // The last turn may be long ago.
-        let (mut outlook, mut now) = (self.outlook(self.standing()), self.platform.now());
+        let (mut outlook, mut now) = (self.look_ahead(), self.platform.now());
         self.turn_from(&mut outlook, &mut now, wait.into())
     }
 
@@ -279,17 +255,16 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         now: &mut Time,
         wait: Timeout,
     ) -> io::Result<Turn> {
-        let timeout = outlook.timeout(*now).min(wait); //          zero while a list is not empty
+        let timeout = self.timeout(*outlook, *now).min(wait); //   zero while a list is not empty
         let found = self.platform.wait(timeout)?; //           1   sleep: an edge, a deadline, a letter
         let began = self.platform.now(); //                    2   the moment of this turn
         self.desk.hub.begin_turn(began);
         let edges = self.take_edges(found); //                 3   usual requests are served; flags
-        *outlook = self.outlook(outlook.standing);
-        if outlook.is_due(began) || self.has_news() {
+        if self.is_due(*outlook) {
             self.work();
-            *outlook = self.outlook(self.standing());
+            *outlook = self.look_ahead();
         }
-        self.check_in_debug();
+        self.check_in_debug(*outlook);
         *now = self.platform.now();
         self.note_turn(now.nanos_since(began));
         let is_stopped = self.shutdown.is_stopped();
@@ -314,41 +289,56 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// where only an edge or a letter could wake it. For loops that wait by other means than
     /// [`turn`](Reactor::turn).
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.outlook(self.standing()).timeout(self.platform.now()).span()
+        self.timeout(self.outlook(), self.platform.now()).span()
     }
 
+    /// How long to sleep at this moment.
     #[inline]
-    fn outlook(&self, standing: Standing) -> Outlook {
-        let next = self.desk.hub.agenda.next().min(standing.next);
-        Outlook { has_work: self.has_work(), next, standing }
+    fn timeout(&self, outlook: Outlook, now: Time) -> Timeout {
+        if outlook.has_work { Timeout::ZERO } else { Timeout::between(now, self.next(outlook)) }
     }
 
-    fn standing(&self) -> Standing {
+    /// The nearest deadline.
+    #[inline]
+    fn next(&self, outlook: Outlook) -> Time {
+        outlook.next.min(self.desk.hub.agenda.next())
+    }
+
+    /// Whether all steps are to be taken in this turn. While too much is buffered they are in each,
+    /// as the outlook depends on since when nothing has left.
+    #[inline]
+    fn is_due(&self, outlook: Outlook) -> bool {
+        let hub = &self.desk.hub;
+        hub.wants_work || hub.budget.is_over() || self.next(outlook) <= hub.now
+    }
+
+    /// The outlook for the next turn, in which all steps are taken if there is work already.
+    fn look_ahead(&mut self) -> Outlook {
+        let outlook = self.outlook();
+        self.desk.hub.wants_work = outlook.has_work || self.is_restless();
+        outlook
+    }
+
+    fn outlook(&self) -> Outlook {
+        Outlook { has_work: self.has_work(), next: self.next_apart() }
+    }
+
+    /// The nearest deadline that is no connection's.
+    fn next_apart(&self) -> Time {
         let hub = &self.desk.hub;
         let stuck_since = hub.budget.stuck_since();
         let stuck_until = stuck_since.map_or(Time::MAX, |since| since + hub.limits.overload);
-        Standing {
-            next: self.endpoint_agenda.next().min(self.shutdown.deadline()).min(stuck_until),
-            is_restless: self.is_ending() || !self.attempts.is_empty() || self.is_holding,
-        }
+        self.endpoint_agenda.next().min(self.shutdown.deadline()).min(stuck_until)
     }
 
-    /// Whether there is something to do that neither a list nor a deadline tells of. While too much
-    /// is buffered all steps are taken: since when nothing has left is part of what is [standing].
-    ///
-    /// [standing]: Standing
-    #[inline]
-    fn has_news(&self) -> bool {
-        self.desk.hub.budget.is_over() || self.desk.handle.has_news(self.desk.hub.reactor)
+    /// Whether every turn takes all steps, as something is waited for that tells in no other way.
+    fn is_restless(&self) -> bool {
+        self.is_ending() || !self.attempts.is_empty() || self.is_holding
     }
 
-    /// Whether a list holds work, so that the reactor must not sleep.
-    #[inline]
     fn has_work(&self) -> bool {
         let desk = &self.desk;
-        desk.hub.has_work()
-            || self.ready_endpoints.len() + desk.outgoing.len() > 0
-            || self.has_admissible()
+        desk.hub.has_work() || self.ready_endpoints.len() + desk.outgoing.len() > 0
     }
 
     /// An edge becomes flags, and whoever it concerns goes on a list. Nothing is read yet.
@@ -376,6 +366,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             row.flags.set(Flags::READABLE);
             if row.is_to_be_read() && row.flags.insert(Flags::RUNNABLE) {
                 hub.runnable.push(slot);
+                hub.wants_work = true;
             }
         }
         // Every edge says that writing is possible, and hardly any that it has become so.
@@ -410,9 +401,14 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.note_stall(nanos);
     }
 
-    fn check_in_debug(&self) {
-        #[cfg(debug_assertions)]
-        self.check();
+    fn check_in_debug(&self, outlook: Outlook) {
+        if cfg!(debug_assertions) {
+            self.check();
+            let is_seen = self.has_work() == outlook.has_work && outlook.next <= self.next_apart();
+            assert!(is_seen, "there is more to do than the next turn will see");
+            let wants_work = outlook.has_work || self.is_restless();
+            assert_eq!(self.desk.hub.wants_work, wants_work, "whether all steps are to be taken");
+        }
     }
 
     /// Asserts that the tables are in step, and what holds between turns.

@@ -106,7 +106,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     /// One call of the system. Bytes are in `scratch` then.
-    fn read_once(&mut self, slot: u32, most: usize) -> Option<io::Result<usize>> {
+    pub(super) fn read_once(&mut self, slot: u32, most: usize) -> Option<io::Result<usize>> {
         let source = self.sides[slot as usize].source.as_mut()?;
         Some(self.platform.read(source, &mut self.scratch[..most]))
     }

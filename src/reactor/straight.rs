@@ -27,8 +27,8 @@ struct Course {
     next: usize,
     /// How many were no socket's.
     void: usize,
-    /// Whose handler is being called, and how many bytes it is shown.
-    called: Option<(u32, usize)>,
+    /// Whether the handler that the stage is open for is being called.
+    is_calling: bool,
 }
 
 impl<M: 'static, P: Platform> Reactor<M, P> {
@@ -37,12 +37,13 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Handlers are guarded all at once, as a guard around each would cost a small request an
     /// eighth more: after a panic it goes on with the next edge.
     pub(super) fn take_edges(&mut self, found: usize) -> usize {
-        let mut course = Course { found, next: 0, void: 0, called: None };
+        let mut course = Course { found, next: 0, void: 0, is_calling: false };
         let course = &mut course;
         while let Err(thrown) = catch_unwind(AssertUnwindSafe(|| self.go_on(course))) {
-            let Some((slot, count)) = course.called.take() else {
+            if !std::mem::take(&mut course.is_calling) {
                 resume_unwind(thrown); // of nobody who is guarded: a bug of ours, most likely
-            };
+            }
+            let (slot, count) = self.desk.hub.stage.reader();
             self.offered(slot, count, Err(Failure::Panic(message_of(thrown))));
             course.next += 1;
         }
@@ -87,10 +88,11 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             // Something waits, or it has had its turn.
             return self.note_edge(self.platform.edge(course.next));
         }
+        if !self.platform.short_read_drains(source) {
+            return self.read_again(slot, most);
+        }
         let count = match self.platform.read(source, &mut self.scratch[..most]) {
-            Ok(count) if 0 < count && count < most && self.platform.short_read_drains(source) => {
-                count
-            }
+            Ok(count) if (1..most).contains(&count) => count,
             answer => return self.read_on(slot, most, answer),
         };
         row.note_read(hub.now);
@@ -106,9 +108,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let inbound = inbound.as_mut().expect("whoever is read exists");
         debug_assert!(inbound.rest.is_none(), "the message clock would be running");
         let mut cx = Context::new(&mut self.desk, Some(source), slot);
-        course.called = Some((slot, count));
+        course.is_calling = true;
         let outcome = inbound.handler.on_bytes(&mut cx, read);
-        course.called = None;
+        course.is_calling = false;
         let taken = match outcome {
             Ok(taken) => taken,
             Err(fault) => return self.offered(slot, count, Err(Failure::Fault(fault))),
@@ -140,7 +142,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     #[inline(never)]
     fn take_unusual(&mut self, most: usize, is_watched: bool, course: &mut Course) {
         match self.platform.edge(course.next) {
-            Edge { token: Token::NOBODY, .. } => course.void += 1,
+            Edge { token: Token::NOBODY, .. } => {
+                self.desk.hub.wants_work = true; // letters, or a shutdown
+                course.void += 1;
+            }
             Edge { token: Token::Connection(slot), ready }
                 if ready.without(Readiness::WRITABLE) == EOF && !is_watched =>
             {
@@ -186,6 +191,14 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             if !row.flags.has(Flags::RUNNABLE) {
                 row.flags.clear(Flags::HAD_TURN);
             }
+        }
+    }
+
+    /// It is read until there is nothing left.
+    #[inline(never)]
+    fn read_again(&mut self, slot: u32, most: usize) {
+        if let Some(answer) = self.read_once(slot, most) {
+            self.read_on(slot, most, answer);
         }
     }
 

@@ -41,6 +41,8 @@ pub struct Node {
     ghosts: Vec<Token>,
     /// What the last wait has found.
     edges: Vec<Edge>,
+    /// Whether a waker ended it.
+    is_woken: bool,
 }
 
 /// A simulated stream of bytes: a name for what the world owns.
@@ -93,6 +95,7 @@ impl Node {
             looked_up: VecDeque::new(),
             ghosts: Vec::new(),
             edges: Vec::new(),
+            is_woken: false,
         }
     }
 
@@ -139,8 +142,8 @@ impl Node {
             net.gather(self.id, &mut self.edges, || whims.deals(Mishap::LateEdge));
             net.agenda.now
         });
-        let is_woken = self.alarm.is_set.swap(false, Ordering::AcqRel);
-        if is_woken && self.world.deals(Mishap::DoubledWake) {
+        self.is_woken = self.alarm.is_set.swap(false, Ordering::AcqRel);
+        if self.is_woken && self.world.deals(Mishap::DoubledWake) {
             self.alarm.wake();
         }
         let mut index = 0;
@@ -151,7 +154,7 @@ impl Node {
                 index += 1;
             }
         }
-        is_woken || !self.edges.is_empty() || !self.looked_up.is_empty()
+        self.is_woken || !self.edges.is_empty() || !self.looked_up.is_empty()
     }
 
     /// Adds the edges that nobody is owed.
@@ -220,6 +223,9 @@ impl Platform for Node {
             return Ok(self.edges.len());
         }
         self.embellish();
+        if std::mem::take(&mut self.is_woken) {
+            self.edges.push(Edge { token: Token::NOBODY, ready: Readiness::READABLE });
+        }
         Ok(self.edges.len())
     }
 

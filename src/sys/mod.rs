@@ -80,8 +80,9 @@ pub trait Platform: 'static {
     /// The clock.
     fn now(&self) -> Time;
 
-    /// Waits until there is an edge, `timeout` has passed, or a waker was used. Answers how many
-    /// may be asked for by [`edge`](Platform::edge). Returning early, with nothing, is allowed.
+    /// Waits until there is an edge, `timeout` has passed, or a waker was used, which is an edge of
+    /// [nobody](Token::NOBODY). Answers how many may be asked for by [`edge`](Platform::edge).
+    /// Returning early, with nothing, is allowed.
     fn wait(&mut self, timeout: Timeout) -> io::Result<usize>;
     /// One of the edges that the last [`wait`](Platform::wait) has found, by its index.
     fn edge(&self, index: usize) -> Edge;
