@@ -42,7 +42,7 @@ fn main() -> ExitCode {
             say(text).wait();
             return ExitCode::SUCCESS;
         }
-        Err(error) => return fail(error, 2),
+        Err(error) => return fail(format_args!("{error} (see --help)"), 2),
     };
     let log = LogThread::start();
     let code = match serve(options) {

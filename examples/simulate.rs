@@ -195,7 +195,7 @@ fn main() -> ExitCode {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
         }
-        Err(error) => return fail(error, 2),
+        Err(error) => return fail(format_args!("{error} (see --help)"), 2),
     };
     quieten();
     let start = Instant::now();
@@ -207,7 +207,10 @@ fn main() -> ExitCode {
             }
         }
         return match outcome {
-            Ok(_) => ExitCode::SUCCESS,
+            Ok(_) => {
+                println!("all is well");
+                ExitCode::SUCCESS
+            }
             Err(what) => fail(what, 1),
         };
     }
@@ -216,7 +219,7 @@ fn main() -> ExitCode {
             let seconds = start.elapsed().as_secs_f64();
             let rate = whole.lifetimes as f64 / seconds * 60.0;
             println!("{whole}");
-            println!("{seconds:.1} s, {rate:.0} connection lifetimes a minute");
+            println!("all is well: {seconds:.1} s, {rate:.0} connection lifetimes a minute");
             ExitCode::SUCCESS
         }
         Err(failure) => {

@@ -51,11 +51,11 @@ fn main() -> ExitCode {
             print(options::USAGE);
             return ExitCode::SUCCESS;
         }
-        Err(error) => return fail(error, 2),
+        Err(error) => return fail(format_args!("{error} (see --help)"), 2),
     };
     match load(&options) {
-        Ok(tally) if tally.failed_count > 0 => {
-            fail(format!("{} connections failed", tally.failed_count), 1)
+        Ok(Tally { failed_count, first_failure: Some(error), .. }) => {
+            fail(format_args!("{failed_count} connections failed, the first: {error}"), 1)
         }
         Ok(tally) if tally.count == 0 => fail("nothing was answered", 1),
         Ok(_) => ExitCode::SUCCESS,

@@ -187,12 +187,12 @@ impl Openings {
                     received: start,
                 };
             }
-            Err(_) => self.fail(index, tally),
+            Err(error) => self.fail(index, &error, tally),
         }
     }
 
-    fn fail(&mut self, index: usize, tally: &mut Tally) {
-        tally.failed_count += 1;
+    fn fail(&mut self, index: usize, error: &io::Error, tally: &mut Tally) {
+        tally.failed(error);
         self.free(index);
     }
 
@@ -218,13 +218,13 @@ impl Openings {
         match slot.advance(&self.pattern, self.size, &mut self.scratch[..]) {
             Ok(phase) => slot.phase = phase,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(error),
-            Err(_) if phase_before == Phase::Kept => {
-                tally.failed_count += 1; // it was counted as answered, too
+            Err(error) if phase_before == Phase::Kept => {
+                tally.failed(&error); // it was counted as answered, too
                 *slot = Slot::EMPTY;
                 return Ok(());
             }
-            Err(_) => {
-                self.fail(index, tally);
+            Err(error) => {
+                self.fail(index, &error, tally);
                 return Ok(());
             }
         }

@@ -192,12 +192,12 @@ fn within<T>(
     most: T,
 ) -> Result<T, lexopt::Error>
 where
-    T: FromStr<Err: fmt::Display> + PartialOrd + fmt::Display,
+    T: FromStr + PartialOrd + fmt::Display,
 {
     use lexopt::ValueExt;
 
     let text = parser.value()?.string()?;
-    let value: T = text.parse().map_err(|error| format!("{option} {text}: {error}"))?;
+    let value: T = text.parse().map_err(|_| format!("{option} {text}: not a number"))?;
     let is_fine = value >= least && value <= most;
     if is_fine { Ok(value) } else { Err(format!("{option}: not from {least} to {most}").into()) }
 }

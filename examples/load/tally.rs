@@ -1,5 +1,7 @@
 //! What was measured.
 
+use std::io;
+
 use hdrhistogram::Histogram;
 
 /// A span since the start, in nanoseconds.
@@ -19,6 +21,8 @@ pub(crate) struct Tally {
     pub(crate) series: Vec<u64>,
     /// Connections that could not be made, or ended before their time.
     pub(crate) failed_count: u64,
+    /// Why the first of them was.
+    pub(crate) first_failure: Option<String>,
     /// Datagrams without an answer.
     pub(crate) lost_count: u64,
 }
@@ -33,6 +37,7 @@ impl Tally {
             latencies,
             series: Vec::new(),
             failed_count: 0,
+            first_failure: None,
             lost_count: 0,
         }
     }
@@ -53,6 +58,12 @@ impl Tally {
         }
     }
 
+    /// A connection could not be made, or ended before its time.
+    pub(crate) fn failed(&mut self, error: &io::Error) {
+        self.failed_count += 1;
+        self.first_failure.get_or_insert_with(|| error.to_string());
+    }
+
     /// Is a message that was due then one of those that count?
     pub(crate) fn counts(&self, due: Nanos) -> bool {
         due >= self.from && due < self.until
@@ -62,6 +73,9 @@ impl Tally {
     pub(crate) fn add(&mut self, other: &Tally) {
         self.count += other.count;
         self.failed_count += other.failed_count;
+        if self.first_failure.is_none() {
+            self.first_failure.clone_from(&other.first_failure);
+        }
         self.lost_count += other.lost_count;
         self.latencies.add(&other.latencies).expect("the same bounds");
         if self.series.len() < other.series.len() {

@@ -27,7 +27,7 @@ impl LogThread {
         let (sender, items) = mpsc::sync_channel(QUEUED);
         let dropped = Arc::new(AtomicU64::new(0));
         let queue = Queue { sender: sender.clone(), dropped: dropped.clone() };
-        let environment = env_logger::Env::default().default_filter_or("warn");
+        let environment = env_logger::Env::default().default_filter_or("info");
         env_logger::Builder::from_env(environment)
             .target(env_logger::Target::Pipe(Box::new(queue)))
             .init();

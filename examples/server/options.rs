@@ -1,6 +1,7 @@
 //! What the command line says.
 
 use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
 use tidemill::{Access, Address, Limits, Placement, Prefix};
@@ -192,7 +193,7 @@ pub(crate) fn parse(mut parser: lexopt::Parser) -> Result<Command, lexopt::Error
 /// The value of an option; an error names the option.
 fn value<T>(parser: &mut lexopt::Parser, option: &str) -> Result<T, lexopt::Error>
 where
-    T: std::str::FromStr<Err: Display>,
+    T: FromStr<Err: Display>,
 {
     use lexopt::ValueExt;
 
@@ -200,14 +201,21 @@ where
     text.parse().map_err(|error| format!("{option} {text}: {error}").into())
 }
 
+fn number<T: FromStr>(parser: &mut lexopt::Parser, option: &str) -> Result<T, lexopt::Error> {
+    use lexopt::ValueExt;
+
+    let text = parser.value()?.string()?;
+    text.parse().map_err(|_| format!("{option} {text}: not a whole number").into())
+}
+
 fn count(parser: &mut lexopt::Parser, option: &str, most: usize) -> Result<usize, lexopt::Error> {
-    let count = value(parser, option)?;
+    let count = number(parser, option)?;
     let is_fine = (1..=most).contains(&count);
     if is_fine { Ok(count) } else { Err(format!("{option}: not from 1 to {most}").into()) }
 }
 
 fn seconds(parser: &mut lexopt::Parser, option: &str) -> Result<u64, lexopt::Error> {
-    let seconds = value(parser, option)?;
+    let seconds = number(parser, option)?;
     let is_fine = seconds <= MOST_SECONDS;
     if is_fine { Ok(seconds) } else { Err(format!("{option}: above {MOST_SECONDS}").into()) }
 }

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            complain(&error);
+            complain(&format_args!("{error} (see --help)"));
             return ExitCode::from(2);
         }
     };

@@ -201,7 +201,7 @@ impl Limits {
     /// One line: there is no limit of this name, or the value is not of its kind.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let wrong = |wanted| format!("limit {name}: {wanted}");
-        match self.field(name).ok_or_else(|| format!("no limit is called {name}"))? {
+        match self.field(name).ok_or_else(|| no_limit(name))? {
             Field::Count(count) => {
                 *count = value.parse().map_err(|_| wrong("not a whole number"))?;
             }
@@ -319,6 +319,13 @@ impl Limits {
     }
 }
 
+/// There is none of this name: says which there are, as the fields are called.
+fn no_limit(name: &str) -> String {
+    let fields = format!("{:#?}", Limits::default());
+    let names = fields.lines().filter_map(|line| Some(line.split_once(": ")?.0.trim()));
+    format!("no limit is called {name}, but {}", names.collect::<Vec<_>>().join(", "))
+}
+
 /// A limit by its kind.
 enum Field<'a> {
     Count(&'a mut usize),
@@ -391,7 +398,9 @@ mod tests {
     #[test]
     fn what_cannot_be_set_is_named() {
         let wrong = |name, value| Limits::default().set(name, value).unwrap_err();
-        assert_eq!(wrong("idel", "1"), "no limit is called idel");
+        let unknown = wrong("idel", "1");
+        assert!(unknown.starts_with("no limit is called idel, but connections, "), "{unknown}");
+        assert!(unknown.contains(", idle, ") && unknown.ends_with(", stall"), "{unknown}");
         assert_eq!(wrong("timers", "-1"), "limit timers: not a whole number");
         assert_eq!(wrong("idle", "-1"), "limit idle: not a number of seconds");
         assert_eq!(wrong("idle", "NaN"), "limit idle: not a number of seconds");

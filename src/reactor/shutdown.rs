@@ -99,7 +99,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     fn wind_down(&mut self, deadline: Time, grace: Duration) {
         match self.shutdown {
             Stage::Running => {
-                log::info!("winding down, {} connections are open", self.desk.hub.rows.len());
+                let (count, patience) = (self.desk.hub.rows.len(), deadline - self.desk.hub.now);
+                log::info!("winding down: {count} connections are open, for {patience:?} at most");
                 self.shutdown = Stage::WindingDown { deadline, grace };
                 self.close_endpoints();
             }
@@ -112,7 +113,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     fn begin_shutdown(&mut self, deadline: Time) {
-        log::info!("shutting down, {} connections are open", self.desk.hub.rows.len());
+        let (count, grace) = (self.desk.hub.rows.len(), deadline - self.desk.hub.now);
+        log::info!("shutting down: {count} connections are open, for {grace:?} at most");
         self.shutdown = Stage::Draining { deadline };
         // Or a handler that connects again at its end would never let us come to ours.
         self.desk.is_closing = true;
