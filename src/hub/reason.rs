@@ -1,7 +1,8 @@
 //! Why connections end, and whose doing it was.
 
 use std::error::Error;
-use std::{fmt, io};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{fmt, io, mem};
 
 /// What a handler answers when it cannot go on: any error, or a line of text.
 ///
@@ -14,17 +15,30 @@ use std::{fmt, io};
 /// }
 /// assert_eq!(parse(b"x").unwrap_err().to_string(), "invalid digit found in string");
 /// ```
-pub struct Fault(Box<Box<dyn Error + Send + Sync>>); // boxed twice: a row of the table keeps it
+pub struct Fault(Box<Foreign>); // boxed twice: a row of the table keeps it
+
+/// An error of somebody else's making. Where it panics while it is dropped, that has no further
+/// consequence: a fault is dropped in the middle of the loop.
+struct Foreign(Option<Box<dyn Error + Send + Sync>>);
 
 impl Fault {
     /// A fault that says this.
     pub fn new(what: impl Into<Box<dyn Error + Send + Sync>>) -> Fault {
-        Fault(Box::new(what.into()))
+        Fault(Box::new(Foreign(Some(what.into()))))
     }
 
     /// The error inside.
     pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
-        &**self.0
+        self.0.0.as_deref().expect("it is taken out where it is dropped")
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        let error = self.0.take();
+        let thrown = catch_unwind(AssertUnwindSafe(|| drop(error))).err();
+        // Even what was thrown may panic while it is dropped; what that throws is let be.
+        mem::forget(catch_unwind(AssertUnwindSafe(|| drop(thrown))));
     }
 }
 
@@ -36,13 +50,13 @@ impl<E: Error + Send + Sync + 'static> From<E> for Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        fmt::Display::fmt(self.error(), f)
     }
 }
 
 impl fmt::Debug for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        fmt::Debug::fmt(self.error(), f)
     }
 }
 

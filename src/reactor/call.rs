@@ -105,7 +105,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     #[cold]
-    fn judge_failure(&mut self, slot: u32, failure: Failure) {
+    pub(super) fn judge_failure(&mut self, slot: u32, failure: Failure) {
         let hub = &mut self.desk.hub;
         match failure {
             Failure::Fault(fault) => {

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::Reactor;
-use super::call::Answers;
+use super::call::{Answers, Failure, unwound};
 use crate::base::carry::Carry;
 use crate::hub::Phase;
 use crate::hub::outbound::Flags;
@@ -215,7 +215,13 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             row.start_clock(now);
             hub.agenda.by(slot, now + hub.limits.message);
         }
-        let most = inbound.handler.max_rest_bytes().unwrap_or(hub.limits.rest_bytes);
+        let most = match unwound(|| inbound.handler.max_rest_bytes()) {
+            Ok(most) => most.unwrap_or(hub.limits.rest_bytes),
+            Err(message) => {
+                self.judge_failure(slot, Failure::Panic(message));
+                return self.drop_rest(slot);
+            }
+        };
         // What was shown but could not be taken, as input became unwanted, is one read more.
         let is_held = hub.row(slot).flags.has(Flags::OFFER_REST);
         if len > most && !is_held {

@@ -265,6 +265,7 @@ fn the_codecs_limit_decides_for_frames_and_limits_for_the_rest() {
     rig.send(&peer, &[b'x'; 10]);
     assert_eq!(rig.log.of(0).len(), 2);
     rig.send(&peer, b"x");
+    assert_eq!(rig.log.of(0).len(), 3, "ten bytes may be left, so it is shown eleven");
     peer.finish();
     rig.settle();
     assert_eq!(rig.log.of(0).last().unwrap(), "too much input without an end");

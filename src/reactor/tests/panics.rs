@@ -124,6 +124,57 @@ fn a_panic_while_a_handler_is_dropped_is_contained() {
     rig.assert_empty();
 }
 
+/// Takes nothing, and panics when it is asked how much that may be.
+#[test]
+fn a_panic_over_the_limit_of_a_rest_ends_that_connection_only() {
+    struct Evasive;
+    impl StreamHandler<u32> for Evasive {
+        fn on_bytes(&mut self, _: &mut Context<'_, u32>, _: &[u8]) -> Result<usize, Fault> {
+            Ok(0)
+        }
+
+        fn max_rest_bytes(&self) -> Option<usize> {
+            panic!("who knows")
+        }
+    }
+    let mut rig = Rig::new();
+    rig.reactor.listen(&at(), |_: &NetAddr| Evasive).unwrap();
+    let peer = rig.connect();
+    peer.send(b"half a message");
+    rig.settle();
+    assert!(peer.was_reset());
+    assert_eq!(rig.reactor.counters().panics, 1);
+    rig.assert_empty();
+}
+
+#[test]
+fn a_fault_that_panics_while_it_is_dropped_has_no_consequence() {
+    #[derive(Debug)]
+    struct Grenade;
+    impl std::fmt::Display for Grenade {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a grenade")
+        }
+    }
+    impl std::error::Error for Grenade {}
+    impl Drop for Grenade {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("dropped")); // without a word on stderr
+        }
+    }
+    let (mut rig, peer) = Rig::serving(|cx, event| match event {
+        Event::Bytes(_) => Err(Grenade.into()),
+        _ => plain(cx, event),
+    });
+    peer.send(b"x");
+    rig.settle();
+    peer.finish();
+    rig.settle();
+    assert_eq!(rig.log.of(0).last().unwrap(), "fault: a grenade");
+    assert_eq!(rig.reactor.counters().closed_fault, 1);
+    rig.assert_empty();
+}
+
 #[test]
 fn a_panic_in_accept_refuses_that_client_only() {
     struct Moody(u32, Log);
