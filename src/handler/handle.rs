@@ -2,17 +2,18 @@
 
 use std::fmt;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::ticket::{Posting, Ticket};
 use super::{Connect, Service, StreamHandler};
 use crate::base::address::NetAddr;
 use crate::base::id::{ConnId, EndpointId};
 use crate::base::mailbox::{self, Mailbox, Posted};
 use crate::hub::admission::{Access, Admission, Refusal};
 use crate::hub::counters::Ledger;
-use crate::hub::groups::{Broadcast, Receipt};
+use crate::hub::groups::Broadcast;
 use crate::hub::limits::{Limits, WhenFull};
 use crate::hub::metrics::Metrics;
 use crate::sys::Wake;
@@ -446,57 +447,5 @@ impl<M: 'static> Clone for Handle<M> {
 impl<M: 'static> fmt::Debug for Handle<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Handle({} reactors)", self.shared.posts.len())
-    }
-}
-
-/// A broadcast on its way to the reactors.
-pub(crate) struct Posting {
-    pub(crate) broadcast: Broadcast,
-    pub(crate) ticket: Ticket,
-}
-
-/// What becomes of a broadcast to all reactors, once each has sent it on.
-#[derive(Clone, Debug)]
-pub struct Ticket(Arc<(Mutex<Tally>, Condvar)>);
-
-#[derive(Debug)]
-struct Tally {
-    missing: usize,
-    receipt: Receipt,
-}
-
-impl Ticket {
-    fn new(reactors: usize) -> Ticket {
-        let tally = Tally { missing: reactors, receipt: Receipt::default() };
-        Ticket(Arc::new((Mutex::new(tally), Condvar::new())))
-    }
-
-    pub(crate) fn add(&self, part: Receipt) {
-        let mut tally = self.lock();
-        tally.missing -= 1;
-        tally.receipt.sent += part.sent;
-        tally.receipt.skipped += part.skipped;
-        tally.receipt.closed += part.closed;
-        if tally.missing == 0 {
-            self.0.1.notify_all();
-        }
-    }
-
-    /// The receipt, once all reactors have answered.
-    pub fn receipt(&self) -> Option<Receipt> {
-        let tally = self.lock();
-        (tally.missing == 0).then_some(tally.receipt)
-    }
-
-    /// Waits for the receipt, not longer than this. Not for handlers: they must not block, and
-    /// their own reactor answers only after they have returned.
-    pub fn wait(&self, at_most: Duration) -> Option<Receipt> {
-        let waited = self.0.1.wait_timeout_while(self.lock(), at_most, |tally| tally.missing > 0);
-        let (tally, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        (tally.missing == 0).then_some(tally.receipt)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Tally> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

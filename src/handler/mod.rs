@@ -29,15 +29,17 @@ pub(crate) mod handle;
 mod screen;
 mod service;
 mod stream;
+mod ticket;
 
 pub(crate) use context::Outgoing;
 pub use context::{AtLimit, Connect, Context, Desk};
 pub use datagram::{DatagramContext, DatagramHandler, ReplyTooLarge};
 pub use framed::{FrameHandler, Framed};
-pub use handle::{Handle, Refused, Ticket};
+pub use handle::{Handle, Refused};
 pub(crate) use screen::Screen;
 pub use service::{Service, ServiceContext};
 pub use stream::StreamHandler;
+pub use ticket::Ticket;
 
 #[cfg(doc)]
 use crate::hub::reason::Gone;

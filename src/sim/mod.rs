@@ -64,6 +64,7 @@
 //! ```
 
 mod agenda;
+mod call;
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
 mod conformance;
 mod faults;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::agenda::Event;
+use super::call::Measured;
 use super::faults::Call;
 use super::mishap::Mishap;
 use super::net::{Errno, Fate, Net, Owner, net_addr};
@@ -487,86 +488,6 @@ impl Node {
     }
 }
 
-impl World {
-    /// One call by a node: counted, and let through unless it is to fail.
-    fn call<T: Measured>(
-        &self,
-        node: usize,
-        socket: usize,
-        call: Call,
-        act: impl FnOnce(&mut State) -> Result<T, Errno>,
-    ) -> io::Result<T> {
-        let outcome = self.with(|state| {
-            let outcome = match state.whims.enter(call) {
-                Ok(()) => act(state),
-                Err(errno) => {
-                    state.net.note_delay(socket, state.now());
-                    Err(errno)
-                }
-            };
-            let told = outcome.as_ref().map(Measured::measure).map_err(|errno| *errno);
-            state.happened(Happening::Called { node, call, socket, outcome: told });
-            outcome
-        });
-        outcome.map_err(io::Error::from_raw_os_error)
-    }
-}
-
-impl State {
-    /// How many of `possible_bytes` a call moves.
-    fn shorten(&mut self, possible_bytes: usize, mishap: Mishap) -> usize {
-        self.whims.shorten(possible_bytes, mishap)
-    }
-
-    /// Somebody whom a node watches, by chance; nobody where chance points at no such place.
-    fn somebody(&mut self, node: usize) -> Option<Token> {
-        let places = self.net.sockets.capacity() as u64;
-        (0..TRIES).find_map(|_| {
-            let index = self.whims.below(places.max(1)) as usize;
-            self.net.watched_at(index, node)
-        })
-    }
-
-    /// Sends a datagram through a network that loses, doubles and reorders.
-    pub(super) fn carry(&mut self, id: usize, payload: &[u8], to: &NetAddr) -> Result<(), Errno> {
-        if self.deals(Mishap::DatagramLost) {
-            return Ok(());
-        }
-        let is_late = self.deals(Mishap::DatagramReordered);
-        let delay =
-            if is_late { self.net.agenda.span_below(OVERTAKEN_MOST) } else { Duration::ZERO };
-        if self.deals(Mishap::DatagramDoubled) {
-            self.net.send(id, payload, to, delay)?;
-        }
-        self.net.send(id, payload, to, delay)
-    }
-}
-
-/// What the trace says of a call's success.
-trait Measured {
-    fn measure(&self) -> u64 {
-        0
-    }
-}
-
-impl Measured for () {}
-impl Measured for NetAddr {}
-impl Measured for (Stream, NetAddr) {}
-impl Measured for (usize, NetAddr) {}
-impl Measured for (Option<Vec<SocketAddr>>, Time) {}
-
-impl Measured for usize {
-    fn measure(&self) -> u64 {
-        *self as u64
-    }
-}
-
-impl Measured for Received {
-    fn measure(&self) -> u64 {
-        self.len as u64
-    }
-}
-
 fn no_descriptors() -> io::Error {
     io::Error::from_raw_os_error(libc::ENOSYS)
 }
@@ -581,5 +502,3 @@ const REGISTER: [(Mishap, Errno); 2] =
 /// In the trace: a call that is about no socket yet.
 const NO_SOCKET: usize = 0;
 const JUMP_MOST: Duration = Duration::from_secs(10);
-const OVERTAKEN_MOST: Duration = Duration::from_millis(50);
-const TRIES: usize = 8;
