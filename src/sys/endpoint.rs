@@ -40,10 +40,9 @@ impl OsListener {
         Duplicate::new(self.socket.as_fd(), self.path.as_ref())
     }
 
-    #[inline]
-    pub(super) fn accept(&self) -> io::Result<(OsStream, NetAddr)> {
-        let (socket, peer) = socket::accept(self.socket.as_fd())?;
-        Ok((OsStream::new(socket, self.is_tcp), peer))
+    #[inline(always)] // on the way of every connection
+    pub(super) fn accept(&self, peer: &mut socket::PeerName) -> io::Result<(OsStream, NetAddr)> {
+        socket::accept(self.socket.as_fd(), peer, |socket| OsStream::new(socket, self.is_tcp))
     }
 }
 

@@ -24,7 +24,7 @@ use crate::sys::look_up::LookUps;
 use crate::sys::net::{self, DatagramOptions, ListenOptions, StreamOptions};
 use crate::sys::stream::OsStream;
 use crate::sys::{
-    Edge, Platform, ReceiveBatch, Received, SendQueue, Socket, Token, Wake, many, raw,
+    Edge, Platform, ReceiveBatch, Received, SendQueue, Socket, Token, Wake, many, raw, socket,
 };
 
 /// The operating system.
@@ -40,6 +40,8 @@ pub struct Os {
     waker: Arc<OsWaker>,
     look_ups: LookUps,
     send_headers: many::SendHeaders,
+    /// Whom it accepted last.
+    peer: socket::PeerName,
     /// How long a wait asks again and again before it sleeps.
     busy_poll: Timeout,
     /// When its clock began, by the system's.
@@ -57,8 +59,9 @@ impl Os {
         let look_ups = LookUps::new(net::look_up, Arc::clone(&waker) as Arc<dyn Wake>);
         let events = Events::new();
         let send_headers = many::SendHeaders::default();
+        let peer = socket::PeerName::new();
         let (busy_poll, start) = (Timeout::ZERO, raw::monotonic_nanos());
-        Ok(Os { poll, events, waker, look_ups, send_headers, busy_poll, start })
+        Ok(Os { poll, events, waker, look_ups, send_headers, peer, busy_poll, start })
     }
 
     /// Has [`wait`](Platform::wait) ask for so long before it sleeps; zero, the default, is off.
@@ -82,9 +85,14 @@ impl Os {
         }
     }
 
+    #[inline(never)] // for that of TCP connections to be small
+    fn register_other(&self, stream: &OsStream, token: Token) -> io::Result<()> {
+        self.register(stream, token, other_interest(stream))
+    }
+
     fn register(&self, socket: &impl Socket, token: Token, interest: Interest) -> io::Result<()> {
-        let fd = socket.fd().expect("open until it is finished or closed").as_raw_fd();
-        self.poll.registry().register(&mut SourceFd(&fd), pack(token), interest)
+        let fd = socket.fd().expect("open until it is finished or closed");
+        events::register(&self.poll, fd, pack(token), interest)
     }
 
     /// Has an edge follow once a socket that is full has room again. Room is not watched all the
@@ -124,7 +132,7 @@ impl Os {
     /// Regular files, directories and some devices cannot be watched on Linux (EPERM). This finds
     /// out before anybody relies on it.
     fn probe(&self, stream: &OsStream) -> io::Result<()> {
-        match self.register(stream, Token::Connection(0), stream_interest(stream)) {
+        match self.register_other(stream, Token::Connection(0)) {
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
                 let wrong = "a file of this kind cannot be watched, only read and written";
                 Err(io::Error::new(io::ErrorKind::Unsupported, wrong))
@@ -201,7 +209,10 @@ impl Platform for Os {
 
     #[inline]
     fn register_stream(&mut self, stream: &mut OsStream, token: Token) -> io::Result<()> {
-        self.register(stream, token, stream_interest(stream))
+        match stream.as_tcp() {
+            Some(fd) => events::register(&self.poll, fd, pack(token), TCP),
+            None => self.register_other(stream, token),
+        }
     }
 
     fn register_listener(&mut self, listener: &mut OsListener, token: Token) -> io::Result<()> {
@@ -214,9 +225,9 @@ impl Platform for Os {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)] // on the way of every connection
     fn accept(&mut self, listener: &mut OsListener) -> io::Result<(OsStream, NetAddr)> {
-        listener.accept()
+        listener.accept(&mut self.peer)
     }
 
     fn connected(&mut self, stream: &mut OsStream) -> io::Result<NetAddr> {
@@ -245,13 +256,11 @@ impl Platform for Os {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)] // on the way of every connection
     fn close(&mut self, stream: OsStream) {
-        match stream.fd() {
-            Some(fd) if stream.is_adopted() => self.deregister(fd),
-            _ => {}
+        if let Err(adopted) = stream.close_own() {
+            adopted.fd().into_iter().for_each(|fd| self.deregister(fd));
         }
-        stream.close();
     }
 
     fn abort(&mut self, stream: OsStream) {
@@ -330,9 +339,9 @@ fn is_would_block<T>(outcome: &io::Result<T>) -> bool {
     outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
-fn stream_interest(stream: &OsStream) -> Interest {
+/// What to ask for of a stream that is no TCP connection.
+fn other_interest(stream: &OsStream) -> Interest {
     match (stream.can_read(), stream.can_write()) {
-        _ if stream.is_tcp() => TCP,
         (_, false) => Interest::READABLE,
         (false, true) => Interest::WRITABLE,
         (true, true) => BOTH,

@@ -187,6 +187,21 @@ pub(super) fn accept(
     Ok((unsafe { OwnedFd::from_raw_fd(fd as RawFd) }, len))
 }
 
+/// epoll_ctl(2) without its wrapper in libc, see [`receive`]: the poller is to tell of a descriptor
+/// that it does not know.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[inline]
+pub(super) fn watch(
+    poll: BorrowedFd<'_>,
+    fd: BorrowedFd<'_>,
+    event: &libc::epoll_event,
+) -> io::Result<()> {
+    let (poll, fd) = (poll.as_raw_fd() as usize, fd.as_raw_fd() as usize);
+    let (add, at) = (libc::EPOLL_CTL_ADD as usize, std::ptr::from_ref(event) as usize);
+    // SAFETY: both descriptors are open (1), and the event is only read.
+    unsafe { system_call(libc::SYS_epoll_ctl, [poll, add, fd, at, 0, 0]) }.map(|_| ())
+}
+
 /// close(2) without its wrapper in libc; see [`receive`].
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 #[inline]

@@ -12,7 +12,9 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use crate::base::address::NetAddr;
 use crate::sys::{Received, raw};
 
-pub(super) use atomic::{accept, new};
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+use crate::sys::sockaddr;
+pub(super) use atomic::new;
 
 /// What kind of socket a descriptor is.
 pub(super) struct Kind {
@@ -66,6 +68,50 @@ pub(super) fn connected(fd: BorrowedFd<'_>) -> io::Result<NetAddr> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// The address of the peer that was accepted last, as the system wrote it: room for one serves all.
+pub(super) struct PeerName {
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    name: libc::sockaddr_storage,
+    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+    len: libc::socklen_t,
+    #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+    name: Option<SockAddr>,
+}
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+impl PeerName {
+    pub(super) fn new() -> PeerName {
+        PeerName { name: sockaddr::none(), len: 0 }
+    }
+
+    #[inline(always)] // on the way of every connection
+    fn address(&self) -> NetAddr {
+        sockaddr::read(&self.name, self.len)
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+impl PeerName {
+    pub(super) fn new() -> PeerName {
+        PeerName { name: None }
+    }
+
+    fn address(&self) -> NetAddr {
+        self.name.as_ref().map_or(NetAddr::Unnamed, net_addr)
+    }
+}
+
+/// Takes one connection off the queue of a listener, and makes of its socket what is asked for.
+#[inline(always)] // on the way of every connection
+pub(super) fn accept<T>(
+    listener: BorrowedFd<'_>,
+    peer: &mut PeerName,
+    made_of: impl FnOnce(OwnedFd) -> T,
+) -> io::Result<(T, NetAddr)> {
+    let socket = atomic::accept(listener, peer)?;
+    Ok((made_of(socket), peer.address()))
 }
 
 #[inline]
@@ -188,8 +234,6 @@ pub(super) fn abstract_address(_name: &[u8]) -> io::Result<SockAddr> {
 ))]
 mod atomic {
     use super::*;
-    #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-    use crate::sys::sockaddr;
 
     /// A socket that is non-blocking and close-on-exec.
     pub(in crate::sys) fn new(domain: Domain, kind: Type) -> io::Result<Socket> {
@@ -199,19 +243,20 @@ mod atomic {
     /// Takes one connection off the queue, in one system call. (mio's own `accept` panics when a
     /// Unix peer's path fills all of `sun_path`, and does not see abstract names.)
     #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-    #[inline]
-    pub(in crate::sys) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, NetAddr)> {
-        let mut peer = sockaddr::none();
-        let (socket, len) = raw::accept(listener, &mut peer)?;
-        Ok((socket, sockaddr::read(&peer, len)))
+    #[inline(always)] // on the way of every connection
+    pub(super) fn accept(listener: BorrowedFd<'_>, peer: &mut PeerName) -> io::Result<OwnedFd> {
+        let (socket, len) = raw::accept(listener, &mut peer.name)?;
+        peer.len = len;
+        Ok(socket)
     }
 
     /// The same.
     #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-    pub(in crate::sys) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, NetAddr)> {
+    pub(super) fn accept(listener: BorrowedFd<'_>, peer: &mut PeerName) -> io::Result<OwnedFd> {
         let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        let (socket, peer) = SockRef::from(&listener).accept4(flags)?;
-        Ok((socket.into(), net_addr(&peer)))
+        let (socket, name) = SockRef::from(&listener).accept4(flags)?;
+        peer.name = Some(name);
+        Ok(socket.into())
     }
 }
 
@@ -234,10 +279,11 @@ mod atomic {
         Ok(socket)
     }
 
-    pub(in crate::sys) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, NetAddr)> {
-        let (socket, peer) = SockRef::from(&listener).accept()?;
+    pub(super) fn accept(listener: BorrowedFd<'_>, peer: &mut PeerName) -> io::Result<OwnedFd> {
+        let (socket, name) = SockRef::from(&listener).accept()?;
         socket.set_nonblocking(true)?;
-        Ok((socket.into(), net_addr(&peer)))
+        peer.name = Some(name);
+        Ok(socket.into())
     }
 }
 

@@ -79,15 +79,17 @@ impl OsStream {
         }
     }
 
-    pub(super) fn is_tcp(&self) -> bool {
-        matches!(self.0, Kind::Tcp { .. })
+    /// It, where it is a TCP connection.
+    #[inline(always)]
+    pub(super) fn as_tcp(&self) -> Option<BorrowedFd<'_>> {
+        match &self.0 {
+            Kind::Tcp { file, .. } => Some(file.as_fd()),
+            _ => None,
+        }
     }
 
-    pub(super) fn is_adopted(&self) -> bool {
-        match self.0 {
-            Kind::Tcp { is_adopted, .. } | Kind::Socket { is_adopted, .. } => is_adopted,
-            _ => true, // we make nothing else
-        }
+    pub(super) fn is_tcp(&self) -> bool {
+        self.as_tcp().is_some()
     }
 
     pub(super) fn is_socket(&self) -> bool {
@@ -157,12 +159,15 @@ impl OsStream {
         })
     }
 
-    #[inline]
-    pub(super) fn close(self) {
+    /// Closes it, unless it was adopted: then it is given back, for it to be deregistered first.
+    #[inline(always)] // on the way of every connection
+    pub(super) fn close_own(self) -> Result<(), OsStream> {
         match self.0 {
-            Kind::Tcp { file, .. } | Kind::Socket { file, .. } => raw::close(file.into()),
-            other => drop(other),
+            Kind::Tcp { file, is_adopted: false } => raw::close(file.into()),
+            Kind::Socket { file, is_adopted: false } => drop(file),
+            other => return Err(OsStream(other)),
         }
+        Ok(())
     }
 
     pub(super) fn reset_on_close(&self) -> io::Result<()> {

@@ -1,15 +1,18 @@
 //! What the poller told, straight from Linux.
 //!
-//! mio registers and wakes; but its call to wait goes through a wrapper in libc at which a thread
-//! can be cancelled, and each flag of its events is a question of its own: for one small request
-//! at a time that is a third of all that the loop does. The rules by which flags are read are
-//! mio's (`sys/unix/selector/epoll.rs`), and a test holds them against it.
+//! mio opens the poller, wakes, and lets go; but its call to wait goes through a wrapper in libc at
+//! which a thread can be cancelled, and each flag of its events is a question of its own: for one
+//! small request at a time that is a third of all that the loop does. The rules by which flags are
+//! read and asked for are mio's (`sys/unix/selector/epoll.rs`), which keeps no book of what is
+//! registered; and tests hold them against it.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use libc::{EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, c_int, epoll_event};
-use mio::{Poll, Token};
+use libc::{
+    EPOLLERR, EPOLLET, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, c_int, epoll_event,
+};
+use mio::{Interest, Poll, Token};
 
 use crate::base::time::Timeout;
 use crate::sys::os::EVENTS_MAX;
@@ -54,6 +57,25 @@ impl Events {
     pub(super) fn ready(&self, index: usize) -> Readiness {
         ready(self.room[index].events)
     }
+}
+
+/// Has the poller tell of a descriptor by edges.
+#[inline(always)] // for what is asked for to be a constant
+pub(super) fn register(
+    poll: &Poll,
+    fd: BorrowedFd<'_>,
+    token: Token,
+    interest: Interest,
+) -> io::Result<()> {
+    let flags = [
+        (true, EPOLLET),
+        (interest.is_readable(), EPOLLIN | EPOLLRDHUP),
+        (interest.is_writable(), EPOLLOUT),
+        (interest.is_priority(), EPOLLPRI),
+    ];
+    let asked = flags.into_iter().filter(|(is_asked, _)| *is_asked);
+    let events = asked.fold(0, |all, (_, flag)| all | flag as u32);
+    raw::watch(poll.registry().as_fd(), fd, &epoll_event { events, u64: token.0 as u64 })
 }
 
 #[inline]

@@ -1,9 +1,11 @@
 //! What the poller told, by way of mio.
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use mio::event::Event;
-use mio::{Poll, Token};
+use mio::unix::SourceFd;
+use mio::{Interest, Poll, Token};
 
 use crate::base::time::Timeout;
 use crate::sys::Readiness;
@@ -45,6 +47,16 @@ impl Events {
     pub(super) fn ready(&self, index: usize) -> Readiness {
         self.told[index].1
     }
+}
+
+/// Has the poller tell of a descriptor by edges.
+pub(super) fn register(
+    poll: &Poll,
+    fd: BorrowedFd<'_>,
+    token: Token,
+    interest: Interest,
+) -> io::Result<()> {
+    poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), token, interest)
 }
 
 fn ready(event: &Event) -> Readiness {

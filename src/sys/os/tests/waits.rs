@@ -113,19 +113,15 @@ fn both_ways_to_wait_tell_the_same() {
                 if second.0 == "a reset" {
                     drop(theirs);
                 }
-                let watch = |poll: &Poll| {
-                    let fd = ours.as_raw_fd();
-                    poll.registry().register(&mut SourceFd(&fd), pack(SEVEN), TCP).unwrap();
-                };
                 let (mut poll, mut events) = (Poll::new().unwrap(), Events::new());
-                watch(&poll);
+                events::register(&poll, ours.as_fd(), pack(SEVEN), TCP).unwrap();
                 events.poll(&mut poll, PATIENCE.into()).unwrap();
                 let direct = (events.token(0), events.ready(0));
                 assert_eq!(events.len(), 1);
                 events.clear();
                 assert_eq!(events.len(), 0);
                 let (mut poll, mut events) = (Poll::new().unwrap(), by_mio::Events::new());
-                watch(&poll);
+                by_mio::register(&poll, ours.as_fd(), pack(SEVEN), TCP).unwrap();
                 events.poll(&mut poll, PATIENCE.into()).unwrap();
                 let what = format!("{}, {}, finished: {is_finished}", first.0, second.0);
                 assert_eq!(events.len(), 1, "{what}");
@@ -137,18 +133,32 @@ fn both_ways_to_wait_tell_the_same() {
 
 #[cfg(target_os = "linux")]
 #[test]
+fn both_ways_to_register_ask_for_the_same() {
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let asked = |register: fn(&Poll, BorrowedFd<'_>, mio::Token, Interest) -> io::Result<()>| {
+        [TCP, BOTH, Interest::READABLE, Interest::WRITABLE].map(|interest| {
+            let poll = Poll::new().unwrap();
+            register(&poll, ours.as_fd(), pack(SEVEN), interest).unwrap();
+            // proc_pid_fdinfo(5) tells of each descriptor: "tfd: 7 events: 80002007 data: 7".
+            let told = format!("/proc/self/fdinfo/{}", poll.as_raw_fd());
+            let told = std::fs::read_to_string(told).unwrap();
+            told[told.find("tfd:").expect("it is registered")..].to_owned()
+        })
+    };
+    assert_eq!(asked(events::register), asked(by_mio::register));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
 fn a_broken_pipe_is_told_alike() {
     let (reader, writer) = pipe();
     drop(reader);
-    let watched = || {
-        let poll = Poll::new().unwrap();
-        let fd = writer.as_raw_fd();
-        poll.registry().register(&mut SourceFd(&fd), pack(SEVEN), Interest::WRITABLE).unwrap();
-        poll
-    };
+    let (mut poll, mut poll_by_mio) = (Poll::new().unwrap(), Poll::new().unwrap());
+    events::register(&poll, writer.as_fd(), pack(SEVEN), Interest::WRITABLE).unwrap();
+    by_mio::register(&poll_by_mio, writer.as_fd(), pack(SEVEN), Interest::WRITABLE).unwrap();
     let (mut events, mut by_mio) = (Events::new(), by_mio::Events::new());
-    events.poll(&mut watched(), PATIENCE.into()).unwrap();
-    by_mio.poll(&mut watched(), PATIENCE.into()).unwrap();
+    events.poll(&mut poll, PATIENCE.into()).unwrap();
+    by_mio.poll(&mut poll_by_mio, PATIENCE.into()).unwrap();
     assert_eq!((events.len(), by_mio.len()), (1, 1));
     assert_eq!((events.token(0), events.ready(0)), (by_mio.token(0), by_mio.ready(0)));
     assert!(events.ready(0).has(Readiness::WRITE_CLOSED));
