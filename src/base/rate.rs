@@ -7,8 +7,8 @@ use super::time::Time;
 /// Spaces events out, by the *generic cell rate algorithm* (ITU-T I.371): one number says when
 /// the next is expected, and a few may come early.
 pub(crate) struct Rate {
-    /// Between two events; zero where there is no limit.
-    interval: Duration,
+    /// Between two events, where there is a limit.
+    interval: Option<Duration>,
     expected: Time,
 }
 
@@ -18,8 +18,7 @@ const EARLY: Duration = Duration::from_millis(100);
 impl Rate {
     /// `u32::MAX` is no limit.
     pub(crate) fn per_second(count: u32) -> Rate {
-        let is_limited = count != u32::MAX;
-        let interval = if is_limited { Duration::from_secs(1) / count } else { Duration::ZERO };
+        let interval = (count != u32::MAX).then(|| Duration::from_secs(1) / count);
         Rate { interval, expected: Time::ZERO }
     }
 
@@ -37,10 +36,9 @@ impl Rate {
     /// An event has been.
     #[inline]
     pub(crate) fn note(&mut self, now: Time) {
-        if self.interval.is_zero() {
-            return;
+        if let Some(interval) = self.interval {
+            self.expected = self.expected.max(now) + interval;
         }
-        self.expected = self.expected.max(now) + self.interval;
     }
 }
 

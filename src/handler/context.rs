@@ -84,14 +84,15 @@ impl<M: 'static> Desk<M> {
         handler: Box<dyn StreamHandler<M>>,
     ) -> ConnId {
         self.handle.count_opened(self.hub.reactor);
-        let id = self.hub.insert(Phase::Connecting, &NetAddr::Unnamed, NO_ENDPOINT);
-        let row = self.hub.row(id.slot());
+        let slot = self.hub.insert(Phase::Connecting, &NetAddr::Unnamed, NO_ENDPOINT);
+        let id = self.hub.id(slot);
+        let row = self.hub.row(slot);
         if to.within.is_some() {
             row.extras().connect_within = to.within;
         }
         let within = to.within.unwrap_or(self.hub.limits.connect);
         let deadline = self.hub.now + within;
-        self.hub.agenda.by(id.slot(), deadline);
+        self.hub.agenda.by(slot, deadline);
         self.outgoing.push(Outgoing { id, to, handler });
         self.hub.wants_work = true;
         id

@@ -76,7 +76,7 @@ pub(crate) struct Hub {
     pub(crate) dirty: Vec<u32>,
     /// Connections whose outbox has drained.
     pub(crate) drained: Vec<u32>,
-    /// Connections to be freed.
+    /// Connections to be freed: those in [`Phase::Closed`].
     pub(crate) ended: Vec<u32>,
 }
 
@@ -118,21 +118,19 @@ impl Hub {
 
     /// Adds a row. The reactor keeps its sides in step.
     #[inline(always)] // on the way of every connection
-    pub(crate) fn insert(&mut self, phase: Phase, peer: &NetAddr, endpoint: u32) -> ConnId {
+    pub(crate) fn insert(&mut self, phase: Phase, peer: &NetAddr, endpoint: u32) -> u32 {
         if self.rows.is_empty() {
             self.agenda.catch_up(self.now);
         }
         self.next_serial += 1;
-        let row = Outbound::new(self.next_serial, self.now, phase, peer, endpoint);
-        let slot = self.rows.insert(row) as u32;
-        ConnId::new(self.reactor, slot, self.next_serial)
+        self.rows.insert(Outbound::new(self.next_serial, self.now, phase, peer, endpoint)) as u32
     }
 
     /// Takes a row away, with all that the hub keeps about it elsewhere but for its entry on the
-    /// agenda, which the next one in its place finds there.
+    /// agenda, which the next one in its place finds there. Answers its flags.
     #[inline(always)] // on the way of every connection
-    pub(crate) fn remove(&mut self, slot: u32) {
-        let Outbound { outbox, extras, .. } = self.rows.remove(slot as usize);
+    pub(crate) fn remove(&mut self, slot: u32) -> Flags {
+        let Outbound { outbox, extras, flags, .. } = self.rows.remove(slot as usize);
         if let Some(extras) = extras {
             self.leave_all(extras.groups);
         }
@@ -142,6 +140,7 @@ impl Hub {
         if self.rows.is_empty() {
             self.agenda.wake_nobody();
         }
+        flags
     }
 
     /// Gives back the memory of a table that is empty.
@@ -414,12 +413,19 @@ impl Hub {
     /// An orderly end: what is queued is delivered first.
     pub(crate) fn close(&mut self, slot: u32) {
         let row = &self.rows[slot as usize];
-        match row.phase {
+        let has_ended = row.phase == Phase::Open && row.flags.has(Flags::EOF_SEEN);
+        let is_staged = self.stage.is_open_for(slot) && !self.stage.is_empty();
+        if has_ended && row.outbox.is_none() && !is_staged {
+            self.enter(slot, Phase::Closed); // nothing that it sent is unread, and nothing waits
+        } else {
+            self.close_in_time(slot);
+        }
+    }
+
+    #[inline(never)] // most peers end first
+    fn close_in_time(&mut self, slot: u32) {
+        match self.rows[slot as usize].phase {
             Phase::Connecting => self.end(slot, CloseReason::Closed),
-            // Where the peer's end was read and nothing waits, closing loses nothing.
-            Phase::Open if row.flags.has(Flags::EOF_SEEN) && self.backlog(slot) == 0 => {
-                self.enter(slot, Phase::Closed);
-            }
             Phase::Open => {
                 self.enter(slot, Phase::Flushing);
                 self.mark_dirty(slot); // it has a deadline if that does not settle it
@@ -474,8 +480,10 @@ impl Hub {
 
     #[inline(always)] // on the way of every connection
     pub(crate) fn enter(&mut self, slot: u32, phase: Phase) {
+        if log::log_enabled!(Level::Trace) {
+            self.trace_phase(slot, phase);
+        }
         let row = &mut self.rows[slot as usize];
-        log::trace!("{}: {:?} → {phase:?}", ConnId::new(self.reactor, slot, row.serial), row.phase);
         debug_assert!(phase > row.phase, "phases go forward only");
         self.is_disturbed = true;
         row.phase = phase;
@@ -484,16 +492,28 @@ impl Hub {
             self.stage.refuse(slot);
             row.stop_clock();
             row.flags.clear(Flags::ABOVE_HIGH.with(Flags::HELD).with(Flags::PAUSED));
-            if row.flags.has(Flags::STARVED) {
-                row.flags.clear(Flags::STARVED);
-                self.budget.leave_line(slot);
+            if row.flags.has(Flags::STARVED) || self.budget.has_permit(slot) {
+                self.leave_line(slot);
             }
-            self.budget.pass_on(slot);
         }
-        if phase == Phase::Closed && row.flags.insert(Flags::ENDED) {
+        if phase == Phase::Closed {
             self.ended.push(slot);
             self.wants_work = true;
         }
+    }
+
+    /// A connection will not be read any more, for which it had to wait, or others had to.
+    #[inline(never)] // nobody waits as a rule
+    fn leave_line(&mut self, slot: u32) {
+        self.rows[slot as usize].flags.clear(Flags::STARVED);
+        self.budget.leave_line(slot);
+        self.budget.pass_on(slot);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn trace_phase(&self, slot: u32, phase: Phase) {
+        log::trace!("{}: {:?} → {phase:?}", self.id(slot), self.rows[slot as usize].phase);
     }
 
     /// A turn begins to work at this moment, for others to see.
@@ -590,7 +610,8 @@ impl Hub {
             row.check();
             let slot = slot as u32;
             let flags = row.flags;
-            debug_assert!(!flags.has(Flags::ENDED) || self.ended.contains(&slot));
+            let is_over = row.phase == Phase::Closed;
+            debug_assert!(!is_over || self.ended.contains(&slot), "nobody will free it");
             debug_assert!(!flags.has(Flags::DIRTY) || self.dirty.contains(&slot));
             debug_assert!(!flags.has(Flags::RUNNABLE) || self.runnable.contains(&slot));
             debug_assert_eq!(flags.has(Flags::STARVED), self.budget.is_starved(slot));

@@ -1,7 +1,7 @@
 //! A row of the hub: the half of a connection that any callback may write to.
 
 use std::fmt;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use super::Phase;
@@ -71,7 +71,8 @@ impl Outbound {
             extras: None,
             peer: Peer::new(peer),
             endpoint,
-            flags: Flags::default(),
+            // Nothing has told that a connection that is made takes no bytes.
+            flags: if phase == Phase::Open { Flags::WRITABLE } else { Flags::default() },
             phase,
         }
     }
@@ -79,6 +80,13 @@ impl Outbound {
     /// Whether it came in by a listener, rather than being started or adopted by us.
     pub(crate) fn is_accepted(&self) -> bool {
         self.endpoint != NO_ENDPOINT
+    }
+
+    /// Whether a connection that has ended was accepted, never asked for something rare, and has a
+    /// handler that is to be told that it was closed.
+    #[inline]
+    pub(crate) fn has_ended_plainly(&self) -> bool {
+        self.is_accepted() && self.extras.is_none() && !self.flags.has(Flags::SILENCED)
     }
 
     /// Whether a write is kept for the peer.
@@ -122,6 +130,15 @@ impl Outbound {
         debug_assert!(self.is_plain(), "other flags would be lost");
         self.flags = Flags::WRITABLE.with(Flags::HEARD);
         self.last_activity = now;
+    }
+
+    /// One that is [plain](Outbound::is_plain) was read, and there was the end, of which the handler
+    /// is being told.
+    #[inline]
+    pub(crate) fn note_eof(&mut self) {
+        debug_assert!(self.is_plain(), "other flags would be lost");
+        self.flags.clear(Flags::READABLE); // an older edge may have left it
+        self.flags.set(Flags::EOF_SEEN.with(Flags::EOF_TOLD));
     }
 
     /// Whether input is wanted, and the reactor has room for it.
@@ -169,10 +186,6 @@ impl Outbound {
             "told of an end that was not seen"
         );
         assert!(!flags.has(Flags::HAD_TURN), "a turn that is over is forgotten");
-        assert!(
-            self.phase != Phase::Closed || flags.has(Flags::ENDED),
-            "closed, but nobody will free it"
-        );
     }
 }
 
@@ -235,15 +248,10 @@ impl Peer {
     #[inline]
     pub(crate) fn new(address: &NetAddr) -> Peer {
         match address {
-            NetAddr::Inet(std::net::SocketAddr::V4(v4)) => Peer::V4(*v4),
+            NetAddr::Inet(SocketAddr::V4(v4)) => Peer::V4(SocketAddrV4::new(*v4.ip(), v4.port())),
             NetAddr::Unnamed => Peer::Unnamed,
-            other => Peer::other(other),
+            other => Peer::Other(boxed(other)),
         }
-    }
-
-    #[inline(never)]
-    fn other(address: &NetAddr) -> Peer {
-        Peer::Other(Box::new(address.clone()))
     }
 
     pub(crate) fn address(&self) -> NetAddr {
@@ -253,6 +261,11 @@ impl Peer {
             Peer::Other(other) => (**other).clone(),
         }
     }
+}
+
+#[inline(never)]
+fn boxed(address: &NetAddr) -> Box<NetAddr> {
+    Box::new(address.clone())
 }
 
 /// A set of facts about a connection.
@@ -304,8 +317,6 @@ impl Flags {
     pub(crate) const HAD_TURN: Flags = Flags(1 << 13);
     /// On the list of those to be written.
     pub(crate) const DIRTY: Flags = Flags(1 << 19);
-    /// On the list of those to be freed.
-    pub(crate) const ENDED: Flags = Flags(1 << 20);
     /// In line to be read, once the reactor holds fewer bytes.
     pub(crate) const STARVED: Flags = Flags(1 << 22);
 

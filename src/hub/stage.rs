@@ -78,6 +78,13 @@ impl Stage {
         self.echo_max = if may_write { self.read + read.len().min(self.high) } else { 0 };
     }
 
+    /// As [`open`](Stage::open), for one that may write and is shown nothing that it might repeat.
+    #[inline(always)]
+    pub(crate) fn open_unread(&mut self, owner: u32) {
+        debug_assert!(self.is_empty() && self.echo_max == 0, "the last one's has not been closed");
+        (self.owner, self.writer, self.read_len) = (owner, owner, 0);
+    }
+
     /// Later writes go to outboxes again.
     #[inline(always)]
     pub(crate) fn close(&mut self) {
@@ -130,7 +137,7 @@ impl Stage {
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.pieces_len == 0 && self.echo.is_empty()
     }
 
     /// Pushes what goes on where the echo ends, without a look at anything else; answers false

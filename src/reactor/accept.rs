@@ -5,9 +5,11 @@ use std::io::{self, IoSlice};
 use log::Level;
 
 use super::Reactor;
-use super::call::{Answers, unwound};
+use super::call::{Answers, Said, called, unwound};
 use super::endpoint::{Endpoint, Kind};
 use super::place::{Arrival, Neighbours, Spread};
+use super::side::Side;
+use super::stall::note_callback;
 use crate::base::address::NetAddr;
 use crate::base::id::EndpointId;
 use crate::base::time::Time;
@@ -17,6 +19,7 @@ use crate::hub::limits::WhenFull;
 use crate::hub::notices::Notice;
 use crate::hub::outbound::Flags;
 use crate::hub::pulse::Callback;
+use crate::hub::{Hub, Phase};
 use crate::sys::errors::AcceptError;
 use crate::sys::{Platform, Token};
 
@@ -27,6 +30,19 @@ pub(super) struct Listening<M: 'static, P: Platform> {
     pub(super) service: Box<dyn Service<M>>,
     pub(super) spread: Spread,
     pub(super) rest: Option<Rest>,
+}
+
+/// What a service has answered for a new connection, or what it said as it panicked.
+type Asked<M> = Result<Option<Box<dyn StreamHandler<M>>>, Said>;
+
+impl<M: 'static, P: Platform> Listening<M, P> {
+    /// Asks the service of a listener in this place for the handler of a new connection; a panic
+    /// comes back as its message.
+    #[inline(always)] // on the way of every connection
+    fn ask(&mut self, hub: &mut Hub, platform: &P, slot: u32, peer: &NetAddr) -> Asked<M> {
+        note_callback(hub, platform, Callback::Service, slot);
+        unwound(|| self.service.accept(peer))
+    }
 }
 
 /// A listener does not accept for now, and no edge will tell when it can. It also tries whenever
@@ -82,12 +98,26 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Takes so many connections off a listener's queue, and answers whether there may be more.
     fn accept_up_to(&mut self, slot: u32, most: usize) -> bool {
-        (0..most).all(|_| !self.must_rest(slot) && self.accept_one(slot))
+        let had_rest = self.endpoints.get(slot as usize).and_then(Endpoint::rest).is_some();
+        if had_rest && self.must_rest(slot) {
+            return false;
+        }
+        let first_look = self.first_look();
+        (0..most).all(|_| {
+            let is_held = self.is_limited() && self.must_rest(slot);
+            !is_held && self.accept_one(slot, first_look)
+        })
+    }
+
+    /// When to look at a connection that is made now: of all its deadlines, these run.
+    fn first_look(&self) -> Time {
+        let hub = &self.desk.hub;
+        hub.now + hub.limits.first_byte.min(hub.limits.idle)
     }
 
     /// Takes one connection off a listener's queue. Answers whether there may be more.
-    #[inline]
-    fn accept_one(&mut self, slot: u32) -> bool {
+    #[inline(always)] // on the way of every connection
+    fn accept_one(&mut self, slot: u32, first_look: Time) -> bool {
         let hub = &mut self.desk.hub;
         let Some(endpoint) = self.endpoints.get_mut(slot as usize) else { return false };
         let id = endpoint.id;
@@ -100,9 +130,14 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         listening.rest = None;
         hub.counters.accepted.add(1);
         self.accept_rate.note(hub.now);
-        let spread = listening.spread;
+        let is_spread = listening.spread == Spread::Over && self.neighbours.is_some();
         match self.desk.handle.enter(&peer, &hub.limits) {
-            Ok(()) => self.place(slot, Arrival { stream, peer, endpoint: id }, spread),
+            Ok(()) if is_spread => self.place(Arrival { stream, peer, endpoint: id }),
+            Ok(()) => {
+                self.desk.handle.count_opened(hub.reactor);
+                let asked = listening.ask(hub, &self.platform, slot, &peer);
+                self.welcome(slot, id, stream, &peer, asked, first_look);
+            }
             Err(why) => self.refuse(slot, stream, &peer, why),
         }
         true
@@ -136,8 +171,18 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         false
     }
 
+    /// Whether the limit on connections, or the rate of accepting, allows no more, but for
+    /// listeners that are held already.
+    #[inline(always)] // on the way of every connection
+    fn is_limited(&self) -> bool {
+        let hub = &self.desk.hub;
+        let waits = hub.limits.when_full == WhenFull::Wait;
+        waits && self.desk.handle.is_full(&hub.limits)
+            || self.accept_rate.not_before(hub.now).is_some()
+    }
+
     /// Has a listener wait where the limit on connections, or the rate of accepting, asks for it.
-    #[inline]
+    #[inline(never)] // hardly ever asked
     fn must_rest(&mut self, slot: u32) -> bool {
         let hub = &self.desk.hub;
         let before = self.endpoints.get(slot as usize).and_then(Endpoint::rest);
@@ -251,12 +296,11 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     /// Gives a new connection to the reactor whose it shall be.
-    #[inline]
-    fn place(&mut self, slot: u32, arrival: Arrival<P::Stream>, spread: Spread) {
+    #[inline(never)] // most stay where they are accepted
+    fn place(&mut self, arrival: Arrival<P::Stream>) {
         let handle = &self.desk.handle;
         let me = self.desk.hub.reactor;
-        let neighbours = self.neighbours.as_mut().filter(|_| spread == Spread::Over);
-        if let Some(neighbours) = neighbours.filter(|_| self.shutdown.is_running()) {
+        if let Some(neighbours) = self.neighbours.as_mut().filter(|_| self.shutdown.is_running()) {
             let to = neighbours.choose(handle);
             if to != me {
                 handle.count_opened(to);
@@ -267,7 +311,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             }
         }
         handle.count_opened(me);
-        self.welcome(slot, arrival.stream, &arrival.peer);
+        self.open_arrival(arrival);
     }
 
     fn take_arrivals(&mut self) {
@@ -292,11 +336,15 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Makes a connection of what was handed over.
     fn open_arrival(&mut self, arrival: Arrival<P::Stream>) {
-        let Arrival { stream, peer, endpoint } = arrival;
-        match self.endpoint_slot(endpoint) {
-            Some(slot) => self.welcome(slot, stream, &peer),
-            None => self.turn_away(stream, &peer),
-        }
+        let Arrival { stream, peer, endpoint: id } = arrival;
+        let slot = self.endpoint_slot(id);
+        let endpoint = slot.and_then(|slot| self.endpoints.get_mut(slot as usize));
+        let (Some(slot), Some(Endpoint { kind: Kind::Listener(listening), .. })) = (slot, endpoint)
+        else {
+            return self.turn_away(stream, &peer);
+        };
+        let asked = listening.ask(&mut self.desk.hub, &self.platform, slot, &peer);
+        self.welcome(slot, id, stream, &peer, asked, self.first_look());
     }
 
     /// Nobody serves a stream that was accepted and counted.
@@ -306,53 +354,81 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.desk.handle.count_closed(self.desk.hub.reactor);
     }
 
-    /// Makes a connection of a stream that was accepted and counted, at the listener in this
-    /// place. Whatever fails on the way, the socket is closed here.
-    #[inline(never)]
-    fn welcome(&mut self, listener: u32, stream: P::Stream, peer: &NetAddr) {
-        let Some((endpoint, handler)) = self.ask_service(listener, peer) else {
-            return self.turn_away(stream, peer);
+    /// Makes a connection of a stream that was accepted and counted, at the listener in this place,
+    /// as its service has answered. Whatever fails on the way, the socket is closed here.
+    #[inline(always)] // on the way of every connection
+    fn welcome(
+        &mut self,
+        listener: u32,
+        id: EndpointId,
+        mut stream: P::Stream,
+        peer: &NetAddr,
+        asked: Asked<M>,
+        first_look: Time,
+    ) {
+        let handler = match asked {
+            Ok(Some(handler)) => handler,
+            Ok(None) => return self.turn_away_refused(listener, stream, peer),
+            Err(message) => return self.turn_away_unasked(listener, stream, peer, &message),
         };
-        let slot = self.insert(stream, handler, peer, endpoint.number());
-        if let Err(error) = self.register(slot) {
-            let hub = &mut self.desk.hub;
-            let what = format_args!("{}: cannot watch it, closed: {error}", hub.id(slot));
-            hub.log(Notice::AcceptFailed, Level::Warn, what);
-            self.free(slot);
-            return;
+        self.note_return(Callback::Service, listener);
+        let hub = &mut self.desk.hub;
+        let slot = hub.insert(Phase::Open, peer, id.number());
+        if let Err(error) = self.platform.register_stream(&mut stream, Token::Connection(slot)) {
+            return self.free_unwatched(slot, stream, handler, &error);
         }
-        let hub = &mut self.desk.hub; // of all its deadlines, these run
-        hub.agenda.by(slot, hub.now + hub.limits.first_byte.min(hub.limits.idle));
-        self.open(slot);
+        let side = Side::put(&mut self.sides, slot, Some(stream), handler);
+        hub.agenda.by(slot, first_look);
+        hub.counters.opened.add(1);
+        hub.stage.open_unread(slot);
+        note_callback(hub, &self.platform, Callback::Open, slot);
+        let opened = called(side, &mut self.desk, slot, |handler, cx| handler.on_open(cx));
+        self.judge_called(slot, Callback::Open, opened);
+        self.send_staged(slot);
         if !self.shutdown.is_running() {
             self.retire(slot);
         }
     }
 
-    /// The handler for a new connection, unless the service refuses it.
-    #[inline]
-    fn ask_service(
+    /// The service does not want this client.
+    #[inline(never)] // it wants most of them
+    fn turn_away_refused(&mut self, listener: u32, stream: P::Stream, peer: &NetAddr) {
+        self.note_return(Callback::Service, listener);
+        self.desk.hub.counters.refused.add(1);
+        self.turn_away(stream, peer);
+    }
+
+    /// The service has panicked.
+    #[cold]
+    fn turn_away_unasked(
+        &mut self,
+        listener: u32,
+        stream: P::Stream,
+        peer: &NetAddr,
+        message: &str,
+    ) {
+        self.note_return(Callback::Service, listener);
+        let id = self.endpoints[listener as usize].id;
+        self.desk.hub.counters.panics.add(1);
+        let what = format_args!("{id}: the service panicked, a client is refused: {message}");
+        self.desk.hub.log(Notice::ServicePanicked, Level::Error, what);
+        self.turn_away(stream, peer);
+    }
+
+    /// The socket cannot be watched: the client never comes to be one.
+    #[cold]
+    fn free_unwatched(
         &mut self,
         slot: u32,
-        peer: &NetAddr,
-    ) -> Option<(EndpointId, Box<dyn StreamHandler<M>>)> {
-        self.note_callback(Callback::Service, slot);
-        let endpoint = &mut self.endpoints[slot as usize];
-        let id = endpoint.id;
-        let Kind::Listener(listening) = &mut endpoint.kind else { return None };
-        let asked = unwound(|| listening.service.accept(peer));
-        self.note_return(Callback::Service, slot);
-        match asked {
-            Ok(Some(handler)) => return Some((id, handler)),
-            Ok(None) => self.desk.hub.counters.refused.add(1),
-            Err(message) => {
-                self.desk.hub.counters.panics.add(1);
-                let what =
-                    format_args!("{id}: the service panicked, a client is refused: {message}");
-                self.desk.hub.log(Notice::ServicePanicked, Level::Error, what);
-            }
-        }
-        None
+        stream: P::Stream,
+        handler: Box<dyn StreamHandler<M>>,
+        error: &io::Error,
+    ) {
+        Side::put(&mut self.sides, slot, Some(stream), handler);
+        let hub = &mut self.desk.hub;
+        let what = format_args!("{}: cannot watch it, closed: {error}", hub.id(slot));
+        hub.log(Notice::AcceptFailed, Level::Warn, what);
+        self.free(slot);
     }
 
     /// Watches the socket of a connection.
@@ -361,8 +437,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.platform.register_stream(source, Token::Connection(slot))
     }
 
-    /// A connection is made and watched: its handler's life begins.
-    #[inline(always)] // on the way of every connection
+    /// A connection is made and watched, and may have been written to: its handler's life begins.
     pub(super) fn open(&mut self, slot: u32) {
         let hub = &mut self.desk.hub;
         hub.counters.opened.add(1);

@@ -18,10 +18,14 @@ use crate::sys::{Platform, Socket};
 /// What became of a callback.
 pub(super) type Outcome<R> = Result<R, Failure>;
 
+/// What a panic said. (Such a one comes back in two registers, where a `String` takes memory, and
+/// with it whatever else might have been the answer.)
+pub(super) type Said = Box<str>;
+
 /// A callback failed.
 pub(super) enum Failure {
     Fault(Fault),
-    Panic(String),
+    Panic(Said),
 }
 
 /// Whether what a callback writes to its own peer leaves right after it, or in step 8 together
@@ -49,13 +53,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             self.desk.hub.open_stage(slot, &[]);
         }
         self.note_callback(kind, slot);
-        let Side { source, inbound } = &mut self.sides[slot as usize];
-        let inbound = inbound.as_mut().expect("whoever is called exists");
-        let source = source.as_ref().map(|source| source as &dyn Socket);
-        let outcome = guard(&mut *inbound.handler, &mut self.desk, source, slot, callback);
-        self.note_return(kind, slot);
-        let is_ok = outcome.is_ok();
-        self.judge(slot, outcome);
+        let outcome = called(&mut self.sides[slot as usize], &mut self.desk, slot, callback);
+        let is_ok = self.judge_called(slot, kind, outcome);
         if answers == Answers::AtOnce {
             self.send_staged(slot);
         }
@@ -80,12 +79,11 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         };
         self.desk.hub.counters.pulse.note_bytes(input.len());
         let source = source.as_ref().map(|source| source as &dyn Socket);
-        let outcome = guard(&mut **handler, &mut self.desk, source, slot, |handler, cx| {
-            handler.on_bytes(cx, input)
-        });
+        let outcome =
+            unwound(|| handler.on_bytes(&mut Context::new(&mut self.desk, source, slot), input));
         let shown = input.len();
         self.note_return(Callback::Bytes, slot);
-        Some((self.judge_taken(slot, shown, outcome)?, shown))
+        Some((self.judge_taken(slot, shown, told(outcome))?, shown))
     }
 
     /// How many bytes a handler took of those it was shown, unless it failed.
@@ -125,43 +123,60 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
-    fn judge(&mut self, slot: u32, outcome: Outcome<()>) {
-        if let Err(failure) = outcome {
-            self.judge_failure(slot, failure);
-        }
+    /// A callback that was guarded has come to an end. Answers whether it did not fail.
+    #[inline(always)] // on the way of every connection
+    pub(super) fn judge_called(
+        &mut self,
+        slot: u32,
+        kind: Callback,
+        outcome: Result<Result<(), Fault>, Said>,
+    ) -> bool {
+        let failure = match outcome {
+            Ok(Ok(())) => {
+                self.note_return(kind, slot);
+                return true;
+            }
+            Ok(Err(fault)) => Failure::Fault(fault),
+            Err(message) => Failure::Panic(message),
+        };
+        self.note_return(kind, slot);
+        self.judge_failure(slot, failure);
+        false
     }
 }
 
 const TOOK_TOO_MUCH: &str = "the handler took more than it was shown";
 
-/// Calls a handler so that a panic ends no more than its connection.
-#[inline]
-fn guard<M: 'static, R>(
-    handler: &mut dyn StreamHandler<M>,
+/// Calls a handler so that a panic ends no more than its connection, and comes back as its message.
+#[inline(always)] // on the way of every connection
+pub(super) fn called<M: 'static, P: Platform, R>(
+    side: &mut Side<M, P>,
     desk: &mut Desk<M>,
-    source: Option<&dyn Socket>,
     slot: u32,
-    callback: impl FnOnce(&mut dyn StreamHandler<M>, &mut Context<'_, M>) -> Result<R, Fault>,
-) -> Outcome<R> {
+    callback: impl FnOnce(&mut dyn StreamHandler<M>, &mut Context<'_, M>) -> R,
+) -> Result<R, Said> {
+    let Inbound { handler, .. } = side.inbound.as_mut().expect("whoever is called exists");
+    let source = side.source.as_ref().map(|source| source as &dyn Socket);
     // The handler is dropped after a panic without being called again, and of the desk every
     // change is whole by itself; so nothing half-done is seen.
-    told(unwound(|| callback(handler, &mut Context::new(desk, source, slot))))
+    unwound(|| callback(&mut **handler, &mut Context::new(desk, source, slot)))
 }
 
 /// What became of a callback that was guarded.
-fn told<R>(unwound: Result<Result<R, Fault>, String>) -> Outcome<R> {
+#[inline]
+fn told<R>(unwound: Result<Result<R, Fault>, Said>) -> Outcome<R> {
     unwound.map_err(Failure::Panic)?.map_err(Failure::Fault)
 }
 
 /// Runs code that is not ours; a panic comes back as its message.
 #[inline]
-pub(super) fn unwound<R>(foreign: impl FnOnce() -> R) -> Result<R, String> {
+pub(super) fn unwound<R>(foreign: impl FnOnce() -> R) -> Result<R, Said> {
     catch_unwind(AssertUnwindSafe(foreign)).map_err(message_of)
 }
 
 /// What a panic said, escaped and cut, as it may quote what a peer sent.
 #[cold]
-pub(super) fn message_of(payload: Box<dyn Any + Send>) -> String {
+pub(super) fn message_of(payload: Box<dyn Any + Send>) -> Said {
     let message = escaped_text(&*payload);
     // Even what was thrown may panic while it is dropped; what that throws is let be.
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
@@ -170,11 +185,11 @@ pub(super) fn message_of(payload: Box<dyn Any + Send>) -> String {
     message
 }
 
-fn escaped_text(payload: &(dyn Any + Send)) -> String {
+fn escaped_text(payload: &(dyn Any + Send)) -> Said {
     let text = payload
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("(no message)");
-    Escaped(text).to_string()
+    Escaped(text).to_string().into()
 }

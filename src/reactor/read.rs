@@ -247,8 +247,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     }
 
     /// Tells a handler of the end, and shows it what was left.
-    #[inline(always)] // on the way of every connection
-    pub(super) fn tell_end(&mut self, slot: u32, rest: Option<Box<Carry>>) {
+    fn tell_end(&mut self, slot: u32, rest: Option<Box<Carry>>) {
         self.call(slot, Callback::Eof, Answers::AtOnce, |handler, cx| {
             handler.on_eof(cx, rest.as_ref().map_or(&[], |rest| rest.bytes()))
         });

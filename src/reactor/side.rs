@@ -22,9 +22,38 @@ pub(super) struct Inbound<M: 'static> {
     pub(super) rest: Option<Box<Carry>>,
 }
 
+impl<M: 'static, P: Platform> Default for Side<M, P> {
+    /// Nobody's.
+    #[inline]
+    fn default() -> Self {
+        Side { source: None, inbound: None }
+    }
+}
+
+impl<M: 'static, P: Platform> Side<M, P> {
+    /// Puts one in its place, where nobody may be.
+    #[inline(always)] // on the way of every connection
+    pub(super) fn put(
+        sides: &mut Vec<Side<M, P>>,
+        slot: u32,
+        source: Option<P::Stream>,
+        handler: Box<dyn StreamHandler<M>>,
+    ) -> &mut Side<M, P> {
+        let index = slot as usize;
+        if index >= sides.len() {
+            sides.resize_with(index + 1, Side::default);
+        }
+        let side = &mut sides[index];
+        let inbound = Some(Inbound { handler, rest: None });
+        let former = std::mem::replace(side, Side { source, inbound });
+        debug_assert!(former.source.is_none() && former.inbound.is_none(), "somebody else's place");
+        std::mem::forget(former); // nothing is dropped, which would take a call to find out
+        side
+    }
+}
+
 impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Adds a connection.
-    #[inline(always)] // on the way of every connection
     pub(super) fn insert(
         &mut self,
         stream: P::Stream,
@@ -32,42 +61,37 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         peer: &NetAddr,
         endpoint: u32,
     ) -> u32 {
-        let slot = self.desk.hub.insert(Phase::Open, peer, endpoint).slot();
-        self.fill(slot, handler);
-        self.sides[slot as usize].source = Some(stream);
+        let slot = self.desk.hub.insert(Phase::Open, peer, endpoint);
+        Side::put(&mut self.sides, slot, Some(stream), handler);
         slot
     }
 
     /// Gives a row that is in the hub already its side.
-    #[inline(always)] // on the way of every connection
     pub(super) fn fill(&mut self, slot: u32, handler: Box<dyn StreamHandler<M>>) {
-        let index = slot as usize;
-        if index >= self.sides.len() {
-            self.sides.resize_with(index + 1, || Side { source: None, inbound: None });
-        }
-        let Side { source, inbound } = &mut self.sides[index];
-        debug_assert!(inbound.is_none() && source.is_none());
-        *inbound = Some(Inbound { handler, rest: None });
+        Side::put(&mut self.sides, slot, None, handler);
     }
 
     /// Takes a connection out of the tables, and its socket out of the world.
     #[inline(always)] // on the way of every connection
     pub(super) fn remove(&mut self, slot: u32) -> Option<Box<dyn StreamHandler<M>>> {
         let Desk { hub, handle, .. } = &mut self.desk;
-        let row = &hub.rows[slot as usize];
-        if let Some(stream) = self.sides[slot as usize].source.take() {
-            if row.flags.has(Flags::RESET) {
+        if hub.limits.counts_clients() {
+            let row = hub.row(slot);
+            if row.is_accepted() {
+                handle.leave(&row.peer.address(), &hub.limits);
+            }
+        }
+        let flags = hub.remove(slot);
+        let Side { source, inbound } = &mut self.sides[slot as usize];
+        if let Some(stream) = source.take() {
+            if flags.has(Flags::RESET) {
                 self.platform.abort(stream);
             } else {
                 self.platform.close(stream);
             }
         }
-        if row.is_accepted() && hub.limits.counts_clients() {
-            handle.leave(&row.peer.address(), &hub.limits);
-        }
         handle.count_closed(hub.reactor);
-        hub.remove(slot);
-        let Inbound { handler, rest } = self.sides[slot as usize].inbound.take()?;
+        let Inbound { handler, rest } = inbound.take()?;
         if let Some(rest) = rest {
             self.recycle(rest);
         }

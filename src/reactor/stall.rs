@@ -5,6 +5,7 @@ use std::time::Duration;
 use log::Level;
 
 use super::Reactor;
+use crate::hub::Hub;
 use crate::hub::notices::Notice;
 use crate::hub::pulse::{Beat, Callback};
 use crate::sys::Platform;
@@ -13,21 +14,12 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// A callback is about to be called, of a connection or an endpoint in this place.
     #[inline(always)] // on the way of every request
     pub(super) fn note_callback(&mut self, callback: Callback, slot: u32) {
-        self.desk.hub.counters.pulse.note(callback, slot);
-        self.start_watch();
-    }
-
-    #[inline(always)]
-    fn start_watch(&mut self) {
-        let watch = &mut self.desk.hub.stopwatch;
-        if watch.is_on() {
-            watch.started = self.platform.now();
-        }
+        note_callback(&mut self.desk.hub, &self.platform, callback, slot);
     }
 
     /// Times what calls a datagram socket's handler as one, since a batch does so many times.
     pub(super) fn watch_datagrams(&mut self, slot: u32, work: impl FnOnce(&mut Self)) {
-        self.start_watch();
+        start_watch(&mut self.desk.hub, &self.platform);
         work(self);
         self.note_return(Callback::Datagram, slot);
     }
@@ -105,6 +97,25 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             Callback::Bytes => format!("{callback} of {of} with {bytes} bytes"),
             _ => format!("{callback} of {of}"),
         }
+    }
+}
+
+/// As [`Reactor::note_callback`], for whoever has lent the rest of the reactor.
+#[inline(always)]
+pub(super) fn note_callback(
+    hub: &mut Hub,
+    platform: &impl Platform,
+    callback: Callback,
+    slot: u32,
+) {
+    hub.counters.pulse.note(callback, slot);
+    start_watch(hub, platform);
+}
+
+#[inline(always)]
+fn start_watch(hub: &mut Hub, platform: &impl Platform) {
+    if hub.stopwatch.is_on() {
+        hub.stopwatch.started = platform.now();
     }
 }
 

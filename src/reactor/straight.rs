@@ -67,7 +67,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 {
                     self.read_straight(slot, most, course);
                 }
-                _ => self.take_unusual(most, is_watched, course),
+                Edge { token: Token::Connection(slot), ready } => {
+                    self.take_unusual(slot, ready, most, is_watched, course);
+                }
+                _ => self.take_other(course),
             }
             course.next += 1;
         }
@@ -140,16 +143,28 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// It is no usual request.
     #[inline(never)]
-    fn take_unusual(&mut self, most: usize, is_watched: bool, course: &mut Course) {
+    fn take_unusual(
+        &mut self,
+        slot: u32,
+        ready: Readiness,
+        most: usize,
+        is_watched: bool,
+        course: &mut Course,
+    ) {
+        if ready.without(Readiness::WRITABLE) == EOF && !is_watched {
+            self.eof_straight(slot, most, course);
+        } else {
+            self.note_edge(Edge { token: Token::Connection(slot), ready });
+        }
+    }
+
+    /// It is no connection's.
+    #[inline(never)]
+    fn take_other(&mut self, course: &mut Course) {
         match self.platform.edge(course.next) {
             Edge { token: Token::NOBODY, .. } => {
                 self.desk.hub.wants_work = true; // letters, or a shutdown
                 course.void += 1;
-            }
-            Edge { token: Token::Connection(slot), ready }
-                if ready.without(Readiness::WRITABLE) == EOF && !is_watched =>
-            {
-                self.eof_straight(slot, most, course);
             }
             edge => self.note_edge(edge),
         }
@@ -157,6 +172,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// The turn at reading of a connection whose peer has ended its direction, as a rule with
     /// nothing before that.
+    #[inline(never)] // once in a connection's life
     fn eof_straight(&mut self, slot: u32, most: usize, course: &mut Course) {
         let index = slot as usize;
         let hub = &mut self.desk.hub;
@@ -168,16 +184,25 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         if !row.is_plain() || !hub.budget.is_calm() {
             return self.note_edge(self.platform.edge(course.next));
         }
-        debug_assert!(inbound.as_ref().is_some_and(|it| it.rest.is_none()), "a rest has a clock");
-        row.flags.set(Flags::READ_TO_THE_END);
         match self.platform.read(source, &mut self.scratch[..most]) {
-            Ok(0) => {
-                row.flags.set(Flags::EOF_SEEN.with(Flags::EOF_TOLD));
-                row.flags.clear(Flags::READABLE); // an older edge may have left it
-                self.tell_end(slot, None);
+            Ok(0) => row.note_eof(),
+            answer => {
+                row.flags.set(Flags::READ_TO_THE_END); // as the edge said
+                return self.read_on(slot, most, answer);
             }
-            answer => self.read_on(slot, most, answer),
         }
+        hub.stage.open_unread(slot);
+        hub.counters.pulse.note(Callback::Eof, slot);
+        let inbound = inbound.as_mut().expect("whoever is read exists");
+        debug_assert!(inbound.rest.is_none(), "the message clock would be running");
+        let mut cx = Context::new(&mut self.desk, Some(source), slot);
+        course.is_calling = true;
+        let outcome = inbound.handler.on_eof(&mut cx, &[]);
+        course.is_calling = false;
+        if let Err(fault) = outcome {
+            self.judge_failure(slot, Failure::Fault(fault));
+        }
+        self.send_staged(slot);
     }
 
     // Where it is left.

@@ -14,7 +14,7 @@ use crate::sys::errors::StreamError;
 impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Sends what a callback has just written to its own peer, straight from where it lies. What
     /// the system does not take moves to the outbox.
-    #[inline]
+    #[inline(always)] // on the way of every connection
     pub(super) fn send_staged(&mut self, slot: u32) {
         if self.desk.hub.stage.is_empty() {
             self.desk.hub.stage.close();

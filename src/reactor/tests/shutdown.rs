@@ -59,6 +59,23 @@ fn who_has_connected_by_then_is_accepted_once_more_and_told_once() {
     assert!(rig.turn().is_stopped);
 }
 
+/// Nothing is left to be waited for, so it ends at once.
+#[test]
+fn who_had_ended_its_direction_before_is_in_the_report_as_well() {
+    let (mut rig, peer) = Rig::serving(|cx, event| match event {
+        Event::Eof(_) => Ok(0),
+        _ => plain(cx, event),
+    });
+    peer.finish();
+    rig.settle();
+    rig.reactor.shutdown(secs(10));
+    rig.settle();
+    assert!(ended_well(&peer));
+    assert_eq!(rig.log.of(0), ["open", "eof", "shutdown", "closed"]);
+    assert_eq!(rig.reactor.report(), report(1, 0, 0));
+    rig.assert_empty();
+}
+
 /// They are connected, and no more will come.
 #[test]
 fn who_has_connected_by_then_does_not_wait_for_the_rate_of_accepting() {
