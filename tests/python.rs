@@ -32,7 +32,7 @@ fn pythons_ways_of_using_sockets_are_served() {
             "--threads",
             threads,
         ];
-        let process = Process::serve(&mut server(&arguments), 5);
+        let process = Process::serve(server(&arguments).env("RUST_LOG", "warn"), 5);
         let mut client = Command::new("python3");
         client.args(["-I", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/client.py")]);
         client.args((0..3).map(|index| process.inet(index).port().to_string()));
