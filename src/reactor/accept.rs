@@ -8,6 +8,7 @@ use super::Reactor;
 use super::call::{Answers, Said, called, unwound};
 use super::endpoint::{Endpoint, Kind};
 use super::place::{Arrival, Neighbours, Spread};
+use super::rest::{Rest, Why};
 use super::side::Side;
 use super::stall::note_callback;
 use crate::base::address::NetAddr;
@@ -15,7 +16,6 @@ use crate::base::id::EndpointId;
 use crate::base::time::Time;
 use crate::handler::{Service, StreamHandler};
 use crate::hub::admission::Refusal;
-use crate::hub::limits::WhenFull;
 use crate::hub::notices::Notice;
 use crate::hub::outbound::Flags;
 use crate::hub::pulse::Callback;
@@ -42,40 +42,6 @@ impl<M: 'static, P: Platform> Listening<M, P> {
     fn ask(&mut self, hub: &mut Hub, platform: &P, slot: u32, peer: &NetAddr) -> Asked<M> {
         note_callback(hub, platform, Callback::Service, slot);
         unwound(|| self.service.accept(peer))
-    }
-}
-
-/// A listener does not accept for now, and no edge will tell when it can. It also tries whenever
-/// a connection closes.
-#[derive(Clone, Copy)]
-pub(super) struct Rest {
-    why: Why,
-    /// In which turn it began: who has rested longest comes first, so that one listener which is
-    /// flooded leaves the others their turns.
-    pub(super) since: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Why {
-    /// There are as many connections as may be.
-    Full,
-    /// The rate of accepting allows the next at this moment.
-    Rate(Time),
-    /// Descriptors or memory ran out; it tries again at this moment.
-    Exhausted(Time),
-}
-
-impl Rest {
-    /// When to try again, where time will tell.
-    pub(super) fn until(self) -> Option<Time> {
-        match self.why {
-            Why::Full => None,
-            Why::Rate(moment) | Why::Exhausted(moment) => Some(moment),
-        }
-    }
-
-    fn is_full(self) -> bool {
-        self.why == Why::Full
     }
 }
 
@@ -171,42 +137,6 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         false
     }
 
-    /// Whether the limit on connections, or the rate of accepting, allows no more, but for
-    /// listeners that are held already.
-    #[inline(always)] // on the way of every connection
-    fn is_limited(&self) -> bool {
-        let hub = &self.desk.hub;
-        let waits = hub.limits.when_full == WhenFull::Wait;
-        waits && self.desk.handle.is_full(&hub.limits)
-            || self.accept_rate.not_before(hub.now).is_some()
-    }
-
-    /// Has a listener wait where the limit on connections, or the rate of accepting, asks for it.
-    #[inline(never)] // hardly ever asked
-    fn must_rest(&mut self, slot: u32) -> bool {
-        let hub = &self.desk.hub;
-        let before = self.endpoints.get(slot as usize).and_then(Endpoint::rest);
-        let is_held = before.is_some_and(Rest::is_full);
-        let waits = hub.limits.when_full == WhenFull::Wait;
-        // Once it is held, it is until there is some room.
-        if waits
-            && (is_held || self.desk.handle.is_full(&hub.limits))
-            && self.desk.handle.hold_accept(&hub.limits)
-        {
-            hub.counters.accept_holds.add(u64::from(!is_held));
-            self.rest(slot, Why::Full);
-            return true;
-        }
-        // (Once no more come, a rate protects nothing.)
-        let not_before = self.accept_rate.not_before(hub.now);
-        if let Some(moment) = not_before.filter(|_| self.shutdown.is_running()) {
-            hub.counters.accept_waits.add(u64::from(before.is_none()));
-            self.rest(slot, Why::Rate(moment));
-            return true;
-        }
-        false
-    }
-
     /// Closes a connection that may not be, with what its service has to say about that.
     #[cold]
     fn refuse(&mut self, slot: u32, mut stream: P::Stream, peer: &NetAddr, why: Refusal) {
@@ -234,54 +164,6 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 let what =
                     format_args!("the service panicked while it refused a client: {message}");
                 self.desk.hub.log(Notice::ServicePanicked, Level::Error, what);
-            }
-        }
-    }
-
-    /// Has a listener wait, for a moment or for a connection to close.
-    fn rest(&mut self, slot: u32, why: Why) {
-        let turn = self.desk.hub.counters.turns.get();
-        if let Kind::Listener(listening) = &mut self.endpoints[slot as usize].kind {
-            let rest = Rest { why, since: listening.rest.map_or(turn, |rest| rest.since) };
-            self.is_holding |= rest.is_full() && self.neighbours.is_some();
-            listening.rest = Some(rest);
-            self.endpoint_agenda.by(slot, rest.until().unwrap_or(Time::MAX));
-        }
-    }
-
-    /// The time to try again has come.
-    pub(super) fn end_rest(&mut self, slot: u32) {
-        let now = self.desk.hub.now;
-        let rest = self.endpoints.get(slot as usize).and_then(Endpoint::rest);
-        if rest.and_then(Rest::until).is_some_and(|until| until <= now) {
-            self.note_endpoint(slot);
-        }
-    }
-
-    /// A connection has closed: whoever rests may try again.
-    pub(super) fn retry_accept(&mut self) {
-        self.retry_where(|_| true);
-    }
-
-    /// Listeners that rest at the limit go on once another reactor has closed a connection.
-    fn retry_held(&mut self) {
-        if !self.is_holding {
-            return;
-        }
-        let mut endpoints = self.endpoints.iter();
-        self.is_holding = endpoints.any(|(_, it)| it.rest().is_some_and(Rest::is_full));
-        // Somebody else may have taken what had come free: then the next to close must wake us
-        // once more.
-        if self.is_holding && !self.desk.handle.hold_accept(&self.desk.hub.limits) {
-            self.retry_where(Rest::is_full);
-        }
-    }
-
-    fn retry_where(&mut self, may_retry: impl Fn(Rest) -> bool) {
-        for (slot, endpoint) in &mut self.endpoints {
-            if endpoint.rest().is_some_and(&may_retry) && !endpoint.is_ready {
-                endpoint.is_ready = true;
-                self.ready_endpoints.push(slot as u32);
             }
         }
     }

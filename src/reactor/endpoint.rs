@@ -5,10 +5,11 @@ use std::io;
 use log::Level;
 
 use super::Reactor;
-use super::accept::{Listening, Rest};
+use super::accept::Listening;
 use super::call::unwound;
 use super::datagram::Socketed;
 use super::place::Spread;
+use super::rest::Rest;
 use crate::base::address::NetAddr;
 use crate::base::id::{ConnId, EndpointId};
 use crate::handler::{DatagramHandler, Service, ServiceContext};

@@ -25,6 +25,7 @@ mod letters;
 mod place;
 mod read;
 mod reap;
+mod rest;
 mod shutdown;
 mod side;
 mod stall;
