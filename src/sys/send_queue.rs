@@ -22,9 +22,8 @@ pub struct SendQueue {
     /// How many datagrams they are.
     count: usize,
     /// What can be added without a further look: datagrams of just this size, from and to where
-    /// the last one goes, as long as they end here. `usize::MAX` is no size.
+    /// the last one goes, as long as they end here, and there is memory. `usize::MAX` is no size.
     alike_bytes: usize,
-    /// `alike_end <= payloads.len()`
     alike_end: usize,
     /// Whether what comes next begins a run, without a look at the last one.
     is_sealed: bool,
@@ -81,53 +80,104 @@ impl SendQueue {
     }
 
     /// Adds a datagram, and answers true; or drops and counts it where there is too much already.
-    #[inline(always)] // for each sender of a batch
+    #[inline]
     pub fn push(&mut self, to: &NetAddr, from: &Option<IpAddr>, payload: &[u8]) -> bool {
-        let (at, len) = (self.end, payload.len());
-        let run = if self.is_sealed { None } else { self.rows[..self.last].last() };
-        let run = run.filter(|last| last.takes(to, from, at - last.start, len));
+        if !self.is_sealed && self.last_takes(to, from, payload.len()) {
+            return self.continue_run(payload);
+        }
+        self.begin_run(to, from, payload)
+    }
+
+    fn last_takes(&self, to: &NetAddr, from: &Option<IpAddr>, len: usize) -> bool {
+        let last = self.rows[..self.last].last();
+        last.is_some_and(|run| run.takes(to, from, self.end - run.start, len))
+    }
+
+    #[inline(always)] // for each sender of a batch
+    fn begin_run(&mut self, to: &NetAddr, from: &Option<IpAddr>, payload: &[u8]) -> bool {
         // An empty datagram costs too, or a flood of them would have no bound.
-        let row_bytes = if run.is_some() { 0 } else { ROW_BYTES };
-        let len_bytes = self.len_bytes() + len + row_bytes;
+        let len_bytes = self.len_bytes() + ROW_BYTES + payload.len();
+        if len_bytes > self.full_bytes && !self.fill_up(len_bytes) {
+            return false;
+        }
+        let (segment_bytes, start) = (payload.len(), self.end);
+        match self.rows.get_mut(self.last) {
+            Some(row) => {
+                row.to.assign(to);
+                (row.from, row.segment_bytes, row.start) = (*from, segment_bytes, start);
+            }
+            None => self.add_row(to, from, segment_bytes),
+        }
+        self.last += 1;
+        self.is_sealed = false;
+        self.append(payload);
+        let run_left = run_bytes_max(segment_bytes) - segment_bytes;
+        self.look_ahead(segment_bytes, run_left, len_bytes);
+        true
+    }
+
+    #[inline(never)] // off the way of those who begin one
+    fn continue_run(&mut self, payload: &[u8]) -> bool {
+        let len_bytes = self.len_bytes() + payload.len();
+        if len_bytes > self.full_bytes && !self.fill_up(len_bytes) {
+            return false;
+        }
+        self.append(payload);
+        let Row { segment_bytes, start, .. } = self.rows[self.last - 1];
+        // What is shorter is the last of its run.
+        let alike_bytes = if payload.len() == segment_bytes { segment_bytes } else { 0 };
+        let run_left = run_bytes_max(segment_bytes) - (self.end - start);
+        self.look_ahead(alike_bytes, run_left, len_bytes);
+        true
+    }
+
+    /// Notes that the queue comes to more than it is full with. Answers false where that is too
+    /// much; then what was to be added is counted as dropped.
+    #[cold]
+    fn fill_up(&mut self, len_bytes: usize) -> bool {
         if len_bytes > self.max_bytes {
             self.dropped += 1;
             return false;
         }
-        let (start, segment_bytes) = run.map_or((at, len), |run| (run.start, run.segment_bytes));
-        if row_bytes > 0 {
-            if self.last == self.rows.len() {
-                self.rows.push(Row { to: NetAddr::Unnamed, from: None, segment_bytes, start });
-            }
-            let row = &mut self.rows[self.last];
-            row.to.assign(to);
-            (row.from, row.segment_bytes, row.start) = (*from, segment_bytes, start);
-            self.last += 1;
-        }
-        let end = at + len;
-        if end > self.payloads.len() {
-            self.make_room(end);
-        }
-        self.payloads[at..end].copy_from_slice(payload);
-        (self.end, self.count) = (end, self.count + 1);
-        self.is_sealed = false;
-        // What is shorter is the last of its run, and what is empty costs a row each.
-        if len == segment_bytes && len > 0 && len_bytes <= self.full_bytes {
-            let run_end = start + run_bytes_max(len);
-            self.alike_bytes = len;
-            self.alike_end = run_end
-                .min(end.saturating_add(self.full_bytes - len_bytes))
-                .min(self.payloads.len());
-        } else {
-            self.alike_bytes = usize::MAX;
-            self.is_full |= len_bytes > self.full_bytes;
-        }
+        self.is_full = true;
         true
     }
 
     #[cold]
-    fn make_room(&mut self, end: usize) {
+    fn add_row(&mut self, to: &NetAddr, from: &Option<IpAddr>, segment_bytes: usize) {
+        self.rows.push(Row { to: to.clone(), from: *from, segment_bytes, start: self.end });
+    }
+
+    #[inline(always)]
+    fn append(&mut self, payload: &[u8]) {
+        while !self.copy(payload) {
+            self.make_room(payload.len());
+        }
+    }
+
+    /// Adds these bytes if there is memory for them.
+    #[inline(always)]
+    fn copy(&mut self, payload: &[u8]) -> bool {
+        let end = self.end + payload.len();
+        let Some(room) = self.payloads.get_mut(self.end..end) else { return false };
+        (self.end, self.count) = (end, self.count + 1);
+        room.copy_from_slice(payload);
+        true
+    }
+
+    #[cold]
+    fn make_room(&mut self, more_bytes: usize) {
         let len = self.payloads.len().max(PAYLOADS_MIN_BYTES / 2);
-        self.payloads.resize((2 * len).max(end), 0);
+        self.payloads.resize((2 * len).max(self.end + more_bytes), 0);
+    }
+
+    /// Works out what can be added without a further look: datagrams of so many bytes, as long as
+    /// the run has room for more, and the queue, which comes to so many, is not full. None that are
+    /// empty: each costs a row.
+    #[inline(always)]
+    fn look_ahead(&mut self, alike_bytes: usize, run_left: usize, len_bytes: usize) {
+        self.alike_bytes = if alike_bytes > 0 { alike_bytes } else { usize::MAX };
+        self.alike_end = self.end + run_left.min(self.full_bytes.saturating_sub(len_bytes));
     }
 
     /// Adds a datagram like the last one: from and to the same places, and as long. Answers false
@@ -135,13 +185,8 @@ impl SendQueue {
     /// [sealed](SendQueue::seal); then nothing was done.
     #[inline]
     pub fn push_alike(&mut self, payload: &[u8]) -> bool {
-        let end = self.end + payload.len();
-        if payload.len() != self.alike_bytes || end > self.alike_end {
-            return false;
-        }
-        self.payloads[self.end..end].copy_from_slice(payload);
-        (self.end, self.count) = (end, self.count + 1);
-        true
+        let is_alike = payload.len() == self.alike_bytes;
+        is_alike && self.end + payload.len() <= self.alike_end && self.copy(payload)
     }
 
     /// What comes next is not like the last, and begins a run.
