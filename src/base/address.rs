@@ -1,7 +1,7 @@
 //! Addresses as a person writes them ([`Address`]) and as the system tells them ([`NetAddr`]).
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -162,18 +162,23 @@ impl NetAddr {
     /// As `clone_from`, which has more to do where one address of IPv4 takes another's place.
     #[inline(always)] // for each sender of a batch
     pub(crate) fn assign(&mut self, other: &NetAddr) {
-        if let NetAddr::Inet(SocketAddr::V4(one)) = self {
-            if let NetAddr::Inet(SocketAddr::V4(two)) = other {
-                *one = *two;
-                return;
-            }
+        match other {
+            NetAddr::Inet(SocketAddr::V4(inet)) => self.assign_v4(*inet),
+            _ => self.assign_another(other.clone()),
         }
-        self.assign_another(other);
+    }
+
+    #[inline(always)]
+    pub(crate) fn assign_v4(&mut self, inet: SocketAddrV4) {
+        match self {
+            NetAddr::Inet(SocketAddr::V4(own)) => *own = inet,
+            _ => self.assign_another(NetAddr::Inet(SocketAddr::V4(inet))),
+        }
     }
 
     #[cold]
-    fn assign_another(&mut self, other: &NetAddr) {
-        *self = other.clone();
+    fn assign_another(&mut self, other: NetAddr) {
+        *self = other;
     }
 }
 

@@ -8,7 +8,7 @@
 //! Neighbours from one sender, as a peer with several in flight makes them, are noted together:
 //! what there is to do about a sender is then done once for all of them.
 
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddrV4};
 use std::ops::Range;
 use std::{iter, slice};
 
@@ -31,7 +31,7 @@ pub struct ReceiveBatch {
 /// rows are written over and not dropped, which takes fewer steps.
 pub(super) struct Notes {
     /// How long what is in each slot is; the first `filled` count.
-    pub(super) lens: Box<[usize]>,
+    pub(super) lens: Box<[u16]>,
     pub(super) filled: usize,
     pub(super) senders: Senders,
 }
@@ -107,6 +107,7 @@ impl ReceiveBatch {
         let start = self.notes.filled * SLOT_STRIDE;
         let received = receive(&mut self.buffer[start..start + self.slot_bytes])?;
         let Received { len, from, truncated } = received;
+        let len = u16::try_from(len).expect("no more was received than there was room for");
         self.notes.note(len, Arrived::new(from, None, truncated));
         Ok(())
     }
@@ -154,7 +155,7 @@ impl Notes {
     }
 
     /// Notes what is in the next slot.
-    pub(super) fn note(&mut self, len: usize, arrived: Arrived) {
+    pub(super) fn note(&mut self, len: u16, arrived: Arrived) {
         self.lens[self.filled] = len;
         self.senders.note(self.filled, arrived);
         self.filled += 1;
@@ -167,7 +168,7 @@ impl Senders {
     #[inline]
     pub(super) fn note_plain(&mut self, slot: usize, from: SocketAddrV4) {
         let row = &mut self.rows[self.count];
-        row.from.assign(&NetAddr::Inet(SocketAddr::V4(from)));
+        row.from.assign_v4(from);
         (row.to, row.truncated, row.joined_bytes) = (None, false, 0);
         row.first_slot = slot as u32;
         self.count += 1;
@@ -203,7 +204,7 @@ pub struct Arrivals<'a> {
     /// What is left.
     rows: &'a [Arrived],
     /// All, by slot.
-    lens: &'a [usize],
+    lens: &'a [u16],
     buffer: &'a [u8],
 }
 
@@ -222,7 +223,7 @@ impl<'a> Arrivals<'a> {
                 let next = self.rows.first();
                 next.map_or(self.lens.len(), |next| next.first_slot as usize) - start
             }
-            each => self.lens[start].div_ceil(each),
+            each => usize::from(self.lens[start]).div_ceil(each),
         }
     }
 
@@ -240,7 +241,7 @@ impl<'a> Arrivals<'a> {
                 Payloads::Apart(Apart { lens: &self.lens[start..end], slots })
             }
             each => {
-                let whole = &self.buffer[slot * SLOT_STRIDE..][..self.lens[slot]];
+                let whole = &self.buffer[slot * SLOT_STRIDE..][..usize::from(self.lens[slot])];
                 let [start, end] = [these.start, these.end].map(|it| whole.len().min(it * each));
                 Payloads::Joined(Joined { bytes: &whole[start..end], each })
             }
@@ -272,7 +273,7 @@ pub enum Payloads<'a> {
 #[derive(Clone)]
 pub struct Apart<'a> {
     /// The length of each.
-    lens: &'a [usize],
+    lens: &'a [u16],
     /// Their slots, and what is behind them.
     slots: &'a [u8],
 }
@@ -298,7 +299,7 @@ impl<'a> Apart<'a> {
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let slots = self.slots.chunks_exact(SLOT_STRIDE);
-        self.lens.iter().zip(slots).map(|(len, slot)| &slot[..*len])
+        self.lens.iter().zip(slots).map(|(len, slot)| &slot[..usize::from(*len)])
     }
 }
 
@@ -313,12 +314,13 @@ impl<'a> Payloads<'a> {
     }
 }
 
-/// What one slot can hold: more than any UDP datagram has. (A Unix socket may get larger ones.)
-pub const SLOT_BYTES_MAX: usize = 64 * 1024;
+/// What one slot can hold: as much as the length of a UDP datagram can say (RFC 768), so that no
+/// slice of a slot by a length need be checked. (A Unix socket may get larger ones.)
+pub const SLOT_BYTES_MAX: usize = u16::MAX as usize;
 
 /// From slot to slot. If they lay a power of two apart, they would share the same few lines of the
 /// processor's caches.
-pub(super) const SLOT_STRIDE: usize = SLOT_BYTES_MAX + 64;
+pub(super) const SLOT_STRIDE: usize = SLOT_BYTES_MAX + 1 + 64;
 
 #[cfg(test)]
 mod tests {

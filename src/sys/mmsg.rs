@@ -169,7 +169,7 @@ fn note(count: usize, known: &mut Known, batch: &mut ReceiveBatch) {
     let mut previous = NO_NUMBER;
     let rows = headers[..count].iter_mut().zip(&*parts).zip(&mut notes.lens);
     for (slot, ((header, part), len)) in rows.enumerate() {
-        *len = header.msg_len as usize;
+        *len = header.msg_len as u16; // a slot holds no more
         let is_plain = is_plain(&header.msg_hdr);
         if !is_plain || sockaddr::number(&part.name) != previous {
             let read = || sockaddr::read_v4(&part.name, header.msg_hdr.msg_namelen);

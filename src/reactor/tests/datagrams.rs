@@ -3,6 +3,7 @@
 use super::*;
 use crate::handler::{DatagramContext, DatagramHandler};
 use crate::sim::DatagramPeer;
+use crate::sys::SLOT_BYTES_MAX;
 
 fn bound(
     rig: &mut Rig,
@@ -130,11 +131,11 @@ fn a_truncated_datagram_is_dropped_and_counted() {
     let (_, local) =
         rig.reactor.bind_datagram(&path, &DatagramOptions::default(), handler).unwrap();
     let peer = client(&rig, "unix:/run/client.sock");
-    for len in [100, SCRATCH_BYTES + 1, SCRATCH_BYTES, 5] {
+    for len in [100, SLOT_BYTES_MAX + 1, SLOT_BYTES_MAX, 5] {
         peer.send_to(&vec![0; len], &local);
     }
     rig.settle();
-    assert_eq!(*shown.borrow(), [100, SCRATCH_BYTES, 5]);
+    assert_eq!(*shown.borrow(), [100, SLOT_BYTES_MAX, 5]);
     assert_eq!(rig.reactor.counters().datagrams_dropped, 1);
 }
 
