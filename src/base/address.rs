@@ -148,6 +148,13 @@ impl NetAddr {
 }
 
 impl NetAddr {
+    /// Whether there is none. (Asked for where there is no port; inlined, it would keep a register
+    /// busy for those that have one.)
+    #[inline(never)]
+    pub(crate) fn is_unnamed(&self) -> bool {
+        *self == NetAddr::Unnamed
+    }
+
     /// As `==`, which compares an address of IPv4 byte by byte.
     #[inline]
     pub(crate) fn is_same(&self, other: &NetAddr) -> bool {

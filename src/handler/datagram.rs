@@ -22,10 +22,10 @@ pub trait DatagramHandler<M: 'static = ()>: 'static {
     /// that one virtual call serves for all of them.
     #[doc(hidden)]
     fn on_datagrams(&mut self, cx: &mut DatagramContext<'_, M>) {
-        while let Some((from, payloads)) = cx.next_sender() {
-            match payloads {
-                Payloads::Apart(apart) => show(self, cx, from, apart.iter()),
-                Payloads::Joined(joined) => show(self, cx, from, joined.iter()),
+        while let Some(arrived) = cx.next_sender() {
+            match cx.unseen(arrived) {
+                Payloads::Apart(apart) => show(self, cx, &arrived.from, apart.iter()),
+                Payloads::Joined(joined) => show(self, cx, &arrived.from, joined.iter()),
             }
         }
     }
@@ -145,33 +145,26 @@ impl<'a, M: 'static> DatagramContext<'a, M> {
         self.left > 0 || !self.arrivals.is_empty()
     }
 
-    /// The next sender who is now at hand, and what came from there; or the rest, where not all of
-    /// it was shown.
-    fn next_sender(&mut self) -> Option<(&'a NetAddr, Payloads<'a>)> {
+    /// The sender who is now at hand: the next one, or the one before, where not all was shown.
+    fn next_sender(&mut self) -> Option<&'a Arrived> {
         if self.queue.is_full() {
             return None;
         }
         self.queue.seal();
-        if self.left > 0 {
-            return self.rest_of_sender();
-        }
-        loop {
+        while self.left == 0 {
             let arrived = self.arrivals.next()?;
             let count = self.arrivals.count_of_last(arrived);
             let shown = self.screen.pass(arrived, count, self.desk, self.id);
             self.came += count;
-            if shown > 0 {
-                (self.arrived, self.shown, self.left) = (Some(arrived), shown, shown);
-                return Some((&arrived.from, self.arrivals.payloads_of_last(arrived, 0..shown)));
-            }
+            (self.arrived, self.shown, self.left) = (Some(arrived), shown, shown);
         }
+        self.arrived
     }
 
-    #[cold]
-    fn rest_of_sender(&self) -> Option<(&'a NetAddr, Payloads<'a>)> {
-        let arrived = self.arrived?;
-        let unseen = self.shown - self.left..self.shown;
-        Some((&arrived.from, self.arrivals.payloads_of_last(arrived, unseen)))
+    /// What the handler is to see of the sender at hand.
+    #[inline]
+    fn unseen(&self, arrived: &Arrived) -> Payloads<'a> {
+        self.arrivals.payloads_of_last(arrived, self.shown - self.left..self.shown)
     }
 
     /// The socket's name.

@@ -39,9 +39,7 @@ impl Screen {
         id: EndpointId,
     ) -> usize {
         if arrived.truncated || self.is_own(arrived) || !desk.handle.allows(&arrived.from) {
-            log::trace!("{id}: dropped {count} from {}", arrived.from);
-            desk.hub.counters.datagrams_dropped.add(count as u64);
-            return 0;
+            return refuse(arrived, count, desk, id);
         }
         let shown = match desk.hub.limits.datagrams_per_peer {
             usize::MAX => count,
@@ -64,16 +62,24 @@ impl Screen {
     /// martian (RFC 1812, section 5.3.7).
     #[inline]
     fn is_own(&self, arrived: &Arrived) -> bool {
-        let Screen { local, .. } = self;
+        arrived.from.port() == self.local.port() && self.is_own_address(arrived)
+    }
+
+    #[inline(never)] // few have our port
+    fn is_own_address(&self, arrived: &Arrived) -> bool {
         let Arrived { from, to, .. } = arrived;
-        if from.port() != local.port() {
-            return false;
-        }
-        match (from, local) {
+        match (from, &self.local) {
             (NetAddr::Inet(from), NetAddr::Inet(local)) if local.ip().is_unspecified() => {
                 from.ip().to_canonical().is_loopback() || *to == Some(from.ip())
             }
-            _ => from == local,
+            (from, local) => from == local,
         }
     }
+}
+
+#[cold]
+fn refuse<M>(arrived: &Arrived, count: usize, desk: &Desk<M>, id: EndpointId) -> usize {
+    log::trace!("{id}: dropped {count} from {}", arrived.from);
+    desk.hub.counters.datagrams_dropped.add(count as u64);
+    0
 }

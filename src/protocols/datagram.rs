@@ -15,7 +15,7 @@ impl<M: 'static> DatagramHandler<M> for DatagramEcho {
     fn on_datagram(&mut self, cx: &mut DatagramContext<'_, M>, from: &NetAddr, payload: &[u8]) {
         match from.port() {
             Some(port) if port < FIRST_CLIENT_PORT => cx.count_refused_reply(),
-            None if *from == NetAddr::Unnamed => {}
+            None if from.is_unnamed() => {}
             _ => {
                 // A reply as long as its request is always allowed.
                 let _ = cx.reply(payload);
