@@ -266,6 +266,10 @@ pub(super) fn chosen_limits(rng: &mut Rng) -> Limits {
     let datagram_budget = some(2, 4).map_or(usual.datagram_budget, |few| 1 + few as usize);
     let outbox_max_bytes = some(8, 20_000).map_or(LARGE_OUTBOX, |more| high + more as usize);
     let accepts_per_second = some(6, 200).map_or(u32::MAX, |few| 20 + few as u32);
+    // Drawn aside: what is drawn after it, for the same seed, is what it was before this was.
+    let mut aside = Rng::new(rng.clone().next_u64());
+    let datagrams_per_peer =
+        if aside.chance(1, 4) { 1 + aside.below(3) as usize } else { usize::MAX };
     Limits {
         connections: if rng.chance(1, 3) { 4 + rng.below(12) as usize } else { 1000 },
         when_full: if rng.chance(1, 2) { WhenFull::Wait } else { WhenFull::Refuse },
@@ -284,6 +288,7 @@ pub(super) fn chosen_limits(rng: &mut Rng) -> Limits {
         outbox_high_bytes: high,
         outbox_max_bytes,
         datagram_budget,
+        datagrams_per_peer,
         buffered_bytes: if is_tight { 300 + rng.below(4000) as usize } else { 1 << 26 },
         read_budget_bytes: if rng.chance(1, 2) { 1 << 16 } else { 1 + rng.below(5000) as usize },
         accept_budget: 1 + rng.below(8) as usize,
