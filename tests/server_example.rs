@@ -41,7 +41,7 @@ fn each_listener_says_where_it_is_in_the_order_of_the_options() {
         arguments.extend(["--line", &abstract_address]);
         expected.push(("line unix", format!("@{name}")));
     }
-    let process = Process::serve(&mut server(&arguments), expected.len());
+    let process = Process::serve(server(&arguments).env("RUST_LOG", "warn"), expected.len());
     for (listening, (kind, address)) in process.listening.iter().zip(&expected) {
         assert_eq!(format!("{} {}", listening.kind, listening.transport), *kind);
         assert!(listening.address.starts_with(address), "{listening:?}");
@@ -310,7 +310,13 @@ fn a_signal_ends_it_in_good_order_with_a_report() {
         let outcome = process.wait();
         assert_eq!(outcome.code(), Some(0), "{outcome:?}");
         assert_eq!(outcome.stdout, ["stopped: 6 finished, 0 aborted, 0 bytes undelivered"]);
-        assert_eq!(outcome.stderr, [""; 0]);
+        let told = |what| outcome.stderr.iter().filter(|line| line.contains(what)).count();
+        assert_eq!(
+            told("shutting down: 3 connections are open, for 10s at most"),
+            2,
+            "{outcome:?}"
+        );
+        assert_eq!(told("INFO"), outcome.stderr.len(), "{outcome:?}");
     }
 }
 

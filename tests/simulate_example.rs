@@ -33,7 +33,10 @@ fn a_wrong_option_is_one_line_and_status_2() {
     for (arguments, what) in wrong {
         let output = simulate(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-        assert_eq!(String::from_utf8_lossy(&output.stderr), format!("simulate: {what}\n"));
+        assert_eq!(
+            String::from_utf8_lossy(&output.stderr),
+            format!("simulate: {what} (see --help)\n")
+        );
         assert_eq!(stdout(&output), "");
     }
 }
