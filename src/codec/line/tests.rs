@@ -218,6 +218,25 @@ fn the_default_limit_is_8_kib_of_text() {
 }
 
 #[test]
+fn a_limit_holds_however_much_follows() {
+    for ending in ENDINGS {
+        for limit_bytes in 0..2 * NEAR_BYTES {
+            let lines = Lines::new(ending).with_limit(limit_bytes);
+            let input = |text_bytes: usize| {
+                [&vec![b'x'; text_bytes], ending.as_bytes(), &[b'y'; 2 * NEAR_BYTES]].concat()
+            };
+            let fits = input(limit_bytes);
+            let (line, _) = lines.clone().decode(&fits).unwrap().unwrap();
+            assert_eq!(line.text().len(), limit_bytes, "{ending:?}");
+            let exceeds = input(limit_bytes + 1);
+            let decoded = lines.clone().decode(&exceeds);
+            let is_refused = matches!(decoded, Err(LineError::TooLong { offset: 0, .. }));
+            assert!(is_refused, "{ending:?}, {limit_bytes} bytes: {decoded:?}");
+        }
+    }
+}
+
+#[test]
 fn too_long_is_said_at_once_and_a_cr_that_may_be_an_ending_is_waited_for() {
     for ending in ENDINGS {
         let lines = Lines::new(ending).with_limit(4);
