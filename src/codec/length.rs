@@ -90,6 +90,8 @@ struct Shape {
     /// What stands in front of the body: the header and the length.
     prefix_bytes: usize,
     stripped_bytes: usize,
+    /// Of eight bytes, what the length does not have: less than 64.
+    spare_bits: u8,
     /// With `least_length <= length <= most_length`: `length + adjustment` overflows neither way
     /// and is within the limit, and not less is there than is stripped.
     least_length: u64,
@@ -164,15 +166,23 @@ impl LengthPrefixed {
         let is_usual = matches!((self.width, self.order), (Width::Four, ByteOrder::Big))
             && (prefix_bytes, reach, least_length) == (4, 4, 0);
         let usual_end = if is_usual { most_length.saturating_add(1) } else { 0 };
-        let shape =
-            Shape { prefix_bytes, stripped_bytes, least_length, most_length, reach, usual_end };
+        let shape = Shape {
+            prefix_bytes,
+            stripped_bytes,
+            spare_bits: self.width.spare_bits(),
+            least_length,
+            most_length,
+            reach,
+            usual_end,
+        };
         LengthPrefixed { shape, ..self }
     }
 
     /// The length of the frame at the start of `input`, if all its bytes are there.
     #[inline]
     fn announced<const IS_BIG: bool>(&self, input: &[u8]) -> Option<u64> {
-        field::read::<IS_BIG>(self.width, self.length_index, input)
+        let eight = field::eight(self.width, self.length_index, input)?;
+        Some(field::length::<IS_BIG>(self.shape.spare_bits, eight))
     }
 
     // These are always inlined: as a call, with the result going through memory, a frame costs

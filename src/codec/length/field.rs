@@ -24,7 +24,12 @@ impl Width {
 
     /// The largest length that can be written so.
     pub const fn max_length(self) -> u64 {
-        u64::MAX >> (64 - 8 * self.bytes())
+        u64::MAX >> self.spare_bits()
+    }
+
+    /// What eight bytes have beside it.
+    pub(super) const fn spare_bits(self) -> u8 {
+        64 - 8 * self as u8
     }
 }
 
@@ -38,20 +43,25 @@ pub enum ByteOrder {
     Little,
 }
 
-/// The length at this place, if all its bytes are there.
+/// Eight bytes that start with the length at this place, if all its bytes are there.
 #[inline]
-pub(super) fn read<const IS_BIG: bool>(width: Width, index: usize, input: &[u8]) -> Option<u64> {
+pub(super) fn eight(width: Width, index: usize, input: &[u8]) -> Option<[u8; 8]> {
     // Mostly so much follows that eight bytes can be read at once, whatever the width.
     let index = index.min(isize::MAX as usize); // so that no sum overflows
-    let eight = match input.get(index..index + 8) {
+    Some(match input.get(index..index + 8) {
         Some(eight) => eight.try_into().expect("eight bytes"),
         None => padded(input.get(index..)?.get(..width.bytes())?),
-    };
-    let spare_bits = 64 - 8 * width.bytes();
-    Some(match IS_BIG {
+    })
+}
+
+/// The length that these bytes start with, and that has all their bits but the spare ones.
+#[inline]
+pub(super) fn length<const IS_BIG: bool>(spare_bits: u8, eight: [u8; 8]) -> u64 {
+    let spare_bits = spare_bits % 64;
+    match IS_BIG {
         true => u64::from_be_bytes(eight) >> spare_bits,
         false => u64::from_le_bytes(eight) << spare_bits >> spare_bits,
-    })
+    }
 }
 
 #[cold]
