@@ -90,7 +90,9 @@ struct Shape {
     /// What stands in front of the body: the header and the length.
     prefix_bytes: usize,
     stripped_bytes: usize,
-    /// Of eight bytes, what the length does not have: less than 64.
+    /// Of eight bytes' bits those that are the length's, where it stands at the lower end, and how
+    /// many others there are: less than 64.
+    mask: u64,
     spare_bits: u8,
     /// With `least_length <= length <= most_length`: `length + adjustment` overflows neither way
     /// and is within the limit, and not less is there than is stripped.
@@ -98,9 +100,9 @@ struct Shape {
     most_length: u64,
     /// What the frame takes is `length + reach`, which wraps where the adjustment is negative.
     reach: u64,
-    /// Lengths below this can be read as most protocols have them: four bytes in network order, in
-    /// front of nothing but what they count. Zero where they are of another form.
-    usual_end: u64,
+    /// Whether lengths are as most protocols have them: four bytes in network order, in front of
+    /// nothing but what they count, and shown or not shown all together.
+    is_usual: bool,
 }
 
 impl LengthPrefixed {
@@ -164,16 +166,17 @@ impl LengthPrefixed {
         let most_length = clamp(most_length);
         let reach = (prefix_bytes as u64).wrapping_add_signed(self.adjustment);
         let is_usual = matches!((self.width, self.order), (Width::Four, ByteOrder::Big))
-            && (prefix_bytes, reach, least_length) == (4, 4, 0);
-        let usual_end = if is_usual { most_length.saturating_add(1) } else { 0 };
+            && (prefix_bytes, reach, least_length) == (4, 4, 0)
+            && matches!(stripped_bytes, 0 | 4);
         let shape = Shape {
             prefix_bytes,
             stripped_bytes,
+            mask: self.width.max_length(),
             spare_bits: self.width.spare_bits(),
             least_length,
             most_length,
             reach,
-            usual_end,
+            is_usual,
         };
         LengthPrefixed { shape, ..self }
     }
@@ -182,23 +185,40 @@ impl LengthPrefixed {
     #[inline]
     fn announced<const IS_BIG: bool>(&self, input: &[u8]) -> Option<u64> {
         let eight = field::eight(self.width, self.length_index, input)?;
-        Some(field::length::<IS_BIG>(self.shape.spare_bits, eight))
+        Some(match IS_BIG {
+            true => u64::from_be_bytes(eight) >> (self.shape.spare_bits % 64),
+            false => u64::from_le_bytes(eight) & self.shape.mask,
+        })
     }
 
     // These are always inlined: as a call, with the result going through memory, a frame costs
     // nearly twice as much.
 
-    /// What the frame takes, where it is of the usual form and all there.
+    /// For frames of the usual form.
     #[inline(always)]
-    fn usual(&self, input: &[u8]) -> Option<usize> {
-        let announced_bytes = u32::from_be_bytes(*input.first_chunk()?);
-        if u64::from(announced_bytes) >= self.shape.usual_end {
-            return None;
+    fn decode_usual<'a>(
+        &mut self,
+        input: &'a [u8],
+    ) -> Result<Option<(&'a [u8], usize)>, LengthError> {
+        let Some(length) = input.first_chunk() else {
+            self.needed_bytes = 4 - input.len();
+            return Ok(None);
+        };
+        let announced_bytes = u32::from_be_bytes(*length);
+        if u64::from(announced_bytes) > self.shape.most_length {
+            return Err(self.refusal(announced_bytes.into()));
         }
         let taken = announced_bytes as usize + 4;
-        (taken <= input.len()).then_some(taken)
+        if taken > input.len() {
+            self.needed_bytes = taken - input.len();
+            return Ok(None);
+        }
+        self.offset += taken as u64;
+        let stripped_bytes = self.shape.stripped_bytes & 4; // nothing else: for the compiler to know
+        Ok(Some((&input[stripped_bytes..taken], taken)))
     }
 
+    /// For frames of any form.
     #[inline(always)]
     fn decode_as<'a, const IS_BIG: bool>(
         &mut self,
@@ -240,13 +260,14 @@ impl Decoder for LengthPrefixed {
 
     #[inline(always)]
     fn decode<'a>(&mut self, input: &'a [u8]) -> Result<Option<(&'a [u8], usize)>, LengthError> {
-        if self.order == ByteOrder::Little {
-            return self.decode_as::<false>(input);
+        // Asked first, and by itself, it makes of a loop over frames one that has nothing else in it.
+        if self.shape.is_usual {
+            self.decode_usual(input)
+        } else if self.order == ByteOrder::Big {
+            self.decode_as::<true>(input)
+        } else {
+            self.decode_as::<false>(input)
         }
-        let Some(taken) = self.usual(input) else { return self.decode_as::<true>(input) };
-        self.offset += taken as u64;
-        let stripped_bytes = self.shape.stripped_bytes.min(4); // it is no more: for the compiler to know
-        Ok(Some((&input[stripped_bytes..taken], taken)))
     }
 
     #[inline]

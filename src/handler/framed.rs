@@ -138,7 +138,6 @@ where
         if input.len() < self.wanted_bytes {
             return Ok(0);
         }
-        self.wanted_bytes = 0;
         let mut rest = input;
         loop {
             let Some((frame, len)) =
@@ -154,6 +153,7 @@ where
             self.handler.on_frame(cx, frame)?;
             self.handler.steer(&mut self.decoder);
             if cx.is_disturbed() && !cx.wants_input() {
+                self.wanted_bytes = 0;
                 break;
             }
         }

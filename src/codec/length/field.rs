@@ -47,21 +47,11 @@ pub enum ByteOrder {
 #[inline]
 pub(super) fn eight(width: Width, index: usize, input: &[u8]) -> Option<[u8; 8]> {
     // Mostly so much follows that eight bytes can be read at once, whatever the width.
-    let index = index.min(isize::MAX as usize); // so that no sum overflows
-    Some(match input.get(index..index + 8) {
+    // Where the end wraps around, it is before the start: nothing is there.
+    Some(match input.get(index..index.wrapping_add(8)) {
         Some(eight) => eight.try_into().expect("eight bytes"),
         None => padded(input.get(index..)?.get(..width.bytes())?),
     })
-}
-
-/// The length that these bytes start with, and that has all their bits but the spare ones.
-#[inline]
-pub(super) fn length<const IS_BIG: bool>(spare_bits: u8, eight: [u8; 8]) -> u64 {
-    let spare_bits = spare_bits % 64;
-    match IS_BIG {
-        true => u64::from_be_bytes(eight) >> spare_bits,
-        false => u64::from_le_bytes(eight) << spare_bits >> spare_bits,
-    }
 }
 
 #[cold]
