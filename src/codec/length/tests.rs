@@ -106,6 +106,21 @@ fn known_inputs_read_as_the_model_says_however_cut() {
 }
 
 #[test]
+fn frames_are_shown_without_what_is_stripped_however_much_that_is() {
+    for (width, order) in all_forms() {
+        let frame = |payload: &[u8]| {
+            [length_bytes(width, order, payload.len() as u64), payload.to_vec()].concat()
+        };
+        for stripped_bytes in 0..12 {
+            let codec = LengthPrefixed::new(width, order).strip(stripped_bytes);
+            for input in [frame(b"twelve bytes"), [frame(b"abc"), frame(b"")].concat()] {
+                assert_agrees_with_model(&codec, &input, "stripped");
+            }
+        }
+    }
+}
+
+#[test]
 fn random_inputs_read_as_the_model_says_however_cut() {
     for seed in 0..200 {
         let mut rng = Rng::new(seed);
