@@ -12,6 +12,7 @@ pub(crate) mod admission;
 pub(crate) mod agenda;
 pub(crate) mod budget;
 pub(crate) mod counters;
+mod ends;
 pub(crate) mod groups;
 pub(crate) mod limits;
 pub(crate) mod metrics;
@@ -22,6 +23,7 @@ pub(crate) mod pulse;
 pub(crate) mod reason;
 pub(crate) mod shares;
 pub(crate) mod stage;
+mod writing;
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,14 +38,13 @@ use self::counters::Ledger;
 use self::groups::Groups;
 use self::limits::Limits;
 use self::notices::{Notice, Notices};
-use self::outbound::{Backlog, Flags, Outbound};
+use self::outbound::{Flags, Outbound};
 pub(crate) use self::phase::Phase;
 use self::pulse::Stopwatch;
-use self::reason::CloseReason;
 use self::stage::Stage;
 use crate::base::address::NetAddr;
 use crate::base::id::ConnId;
-use crate::base::outbox::{Outbox, Shared};
+use crate::base::outbox::Shared;
 use crate::base::time::Time;
 
 pub(crate) struct Hub {
@@ -161,172 +162,6 @@ impl Hub {
         ConnId::new(self.reactor, slot, self.rows[slot as usize].serial)
     }
 
-    // Writing. All of it ends in `judge`, which holds the marks and the limit.
-
-    /// Bytes written that the system has not taken.
-    #[inline]
-    pub(crate) fn backlog(&self, slot: u32) -> usize {
-        let staged = if self.stage.is_open_for(slot) { self.stage.len() } else { 0 };
-        staged + self.rows[slot as usize].outbox_len()
-    }
-
-    pub(crate) fn write(&mut self, slot: u32, bytes: &[u8]) -> Result<(), NotTaken> {
-        let row = &self.rows[slot as usize];
-        if !row.takes_writes() {
-            return Err(NotTaken);
-        }
-        if self.stage.takes_from(slot) {
-            self.stage.push(bytes);
-        } else {
-            self.queue(slot, |outbox| outbox.push(bytes));
-        }
-        self.judge(slot)
-    }
-
-    /// As [`write`](Hub::write), by the connection's own handler. Its answers hold its input
-    /// once they are above the high mark, or who asks without reading would fill the outbox.
-    /// What others write does not: in a relay, input that waits for output of the same
-    /// connection is a circle in which everybody waits.
-    #[inline]
-    pub(crate) fn answer(&mut self, slot: u32, bytes: &[u8]) {
-        debug_assert!(self.stage.takes_from(slot) || !self.stage.is_taking(), "callbacks nest");
-        if !self.stage.echo(bytes) {
-            self.answer_apart(slot, bytes);
-        }
-    }
-
-    /// The answer is no echo, or is to be judged, or has to wait behind others.
-    #[inline(never)]
-    fn answer_apart(&mut self, slot: u32, bytes: &[u8]) {
-        // Trouble arrives as `on_close`.
-        let _ = self.write(slot, bytes);
-        self.hold(slot);
-    }
-
-    /// As [`answer`](Hub::answer), with bytes that others have too.
-    pub(crate) fn answer_shared(&mut self, slot: u32, bytes: Shared) {
-        let _ = self.write_shared(slot, bytes);
-        self.hold(slot);
-    }
-
-    /// The connection's own handler has written: where that is too much, its input waits.
-    fn hold(&mut self, slot: u32) {
-        let flags = self.rows[slot as usize].flags;
-        if flags.has(Flags::ABOVE_HIGH) && !flags.has(Flags::HELD) {
-            self.change_wants(slot, |row| row.flags.set(Flags::HELD));
-        }
-    }
-
-    pub(crate) fn write_shared(&mut self, slot: u32, bytes: Shared) -> Result<(), NotTaken> {
-        if bytes.len() <= COPIED_BYTES {
-            return self.write(slot, bytes.bytes());
-        }
-        let row = &self.rows[slot as usize];
-        if !row.takes_writes() {
-            return Err(NotTaken);
-        }
-        if self.stage.takes_from(slot) {
-            self.stage.push_shared(bytes);
-        } else {
-            self.queue(slot, |outbox| outbox.push_shared(bytes));
-        }
-        self.judge(slot)
-    }
-
-    /// As [`answer`](Hub::answer), with what `fill` appends to the outgoing bytes; where it
-    /// answers an error, nothing is sent.
-    pub(crate) fn answer_with<E>(
-        &mut self,
-        slot: u32,
-        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        if self.stage.takes_from(slot) {
-            self.stage.push_with(fill)?;
-            let _ = self.judge(slot);
-            self.hold(slot);
-        } else {
-            let mut bytes = Vec::new();
-            fill(&mut bytes)?;
-            self.answer(slot, &bytes);
-        }
-        Ok(())
-    }
-
-    /// Opens the stage for the callback of a connection that is about to be shown `read`.
-    #[inline]
-    pub(crate) fn open_stage(&mut self, slot: u32, read: &[u8]) {
-        let row = &self.rows[slot as usize];
-        let may_write = row.takes_writes() && row.outbox.is_none();
-        self.stage.open(slot, may_write, read);
-    }
-
-    /// Appends to the outbox by `push`, which answers what that adds to the budget.
-    fn queue(&mut self, slot: u32, push: impl FnOnce(&mut Outbox) -> usize) {
-        let now = self.now;
-        let row = &mut self.rows[slot as usize];
-        let is_new = row.outbox.is_none();
-        let backlog = row
-            .outbox
-            .get_or_insert_with(|| Box::new(Backlog { bytes: Outbox::new(), blocked_since: now }));
-        let charge = push(&mut backlog.bytes);
-        if backlog.bytes.is_empty() {
-            row.outbox = None;
-            return;
-        }
-        if is_new && row.phase != Phase::Connecting {
-            self.agenda.by(slot, now + self.limits.write_progress);
-        }
-        self.budget.add(charge, now);
-        self.mark_dirty(slot);
-    }
-
-    /// Keeps what the system did not take of the staged answers, of which it took `sent` bytes.
-    pub(crate) fn keep_staged(&mut self, slot: u32, sent: usize, read: &[u8]) {
-        let mut stage = std::mem::replace(&mut self.stage, Stage::new(0));
-        self.queue(slot, |outbox| stage.move_to(outbox, sent, read));
-        self.stage = stage;
-    }
-
-    /// Notes that a connection has too much to take, and ends one that has far too much.
-    fn judge(&mut self, slot: u32) -> Result<(), NotTaken> {
-        let backlog = self.backlog(slot);
-        if backlog <= self.limits.outbox_high_bytes {
-            return Ok(());
-        }
-        if backlog > self.limits.outbox_max_bytes {
-            self.abort(slot, CloseReason::OutputLimit);
-            return Err(NotTaken);
-        }
-        self.is_disturbed = true;
-        self.rows[slot as usize].flags.set(Flags::ABOVE_HIGH);
-        Ok(())
-    }
-
-    /// The system took `sent` bytes of the outbox.
-    pub(crate) fn sent(&mut self, slot: u32, sent: usize) {
-        let now = self.now;
-        let row = &mut self.rows[slot as usize];
-        row.last_activity = now;
-        let backlog = row.outbox.as_mut().expect("bytes were taken from an outbox");
-        let released = backlog.bytes.consume(sent);
-        backlog.blocked_since = now;
-        if backlog.bytes.is_empty() {
-            row.outbox = None;
-        }
-        self.budget.release(released, now);
-        self.note_drained(slot);
-    }
-
-    /// Once the outbox has fallen to the low mark, the handler is to be told and read again.
-    pub(crate) fn note_drained(&mut self, slot: u32) {
-        let row = &mut self.rows[slot as usize];
-        let is_low = row.outbox_len() <= self.limits.outbox_low_bytes;
-        if is_low && row.flags.has(Flags::ABOVE_HIGH) && row.flags.insert(Flags::DRAINED) {
-            self.drained.push(slot);
-            self.wants_work = true;
-        }
-    }
-
     // Input is wanted or not.
 
     /// Changes what decides whether input is wanted and read. The message clock stands still
@@ -388,132 +223,6 @@ impl Hub {
 
     pub(crate) fn resume(&mut self, slot: u32) {
         self.change_wants(slot, |row| row.flags.clear(Flags::PAUSED));
-    }
-
-    // Ends.
-
-    /// Our direction ends once everything is written; the peer's goes on.
-    pub(crate) fn finish(&mut self, slot: u32) {
-        let row = &mut self.rows[slot as usize];
-        if row.takes_writes() {
-            row.flags.set(Flags::FINISHING);
-            self.stage.refuse(slot);
-            self.mark_dirty(slot);
-        }
-    }
-
-    /// As [`close`](Hub::close), for a reason. The first that is given stays.
-    pub(crate) fn close_for(&mut self, slot: u32, reason: CloseReason) {
-        if self.rows[slot as usize].phase <= Phase::Open {
-            self.set_reason(slot, reason);
-            self.close(slot);
-        }
-    }
-
-    /// An orderly end: what is queued is delivered first.
-    pub(crate) fn close(&mut self, slot: u32) {
-        let row = &self.rows[slot as usize];
-        let has_ended = row.phase == Phase::Open && row.flags.has(Flags::EOF_SEEN);
-        let is_staged = self.stage.is_open_for(slot) && !self.stage.is_empty();
-        if has_ended && row.outbox.is_none() && !is_staged {
-            self.enter(slot, Phase::Closed); // nothing that it sent is unread, and nothing waits
-        } else {
-            self.close_in_time(slot);
-        }
-    }
-
-    #[inline(never)] // most peers end first
-    fn close_in_time(&mut self, slot: u32) {
-        match self.rows[slot as usize].phase {
-            Phase::Connecting => self.end(slot, CloseReason::Closed),
-            Phase::Open => {
-                self.enter(slot, Phase::Flushing);
-                self.mark_dirty(slot); // it has a deadline if that does not settle it
-            }
-            Phase::Flushing | Phase::Lingering | Phase::Closed => {}
-        }
-    }
-
-    /// An end at once: what is queued is lost. It gives the reason of an orderly close that was
-    /// cut short; but in [`Phase::Lingering`] all was delivered already.
-    pub(crate) fn end(&mut self, slot: u32, reason: CloseReason) {
-        let staged = if self.stage.is_open_for(slot) { self.stage.len() } else { 0 };
-        let row = &mut self.rows[slot as usize];
-        if row.phase == Phase::Closed {
-            return;
-        }
-        let undelivered = staged + row.outbox_len();
-        if row.phase != Phase::Lingering {
-            self.set_reason(slot, reason);
-        }
-        if staged > 0 {
-            self.stage.clear();
-        }
-        let row = &mut self.rows[slot as usize];
-        if undelivered > 0 {
-            row.extras().undelivered = undelivered;
-        }
-        if let Some(mut backlog) = row.outbox.take() {
-            self.budget.release(backlog.bytes.clear(), self.now);
-        }
-        self.enter(slot, Phase::Closed);
-    }
-
-    /// As [`end`](Hub::end), and the peer is told by a reset: what it got must not look whole.
-    pub(crate) fn abort(&mut self, slot: u32, reason: CloseReason) {
-        let row = &mut self.rows[slot as usize];
-        if row.phase != Phase::Closed {
-            row.flags.set(Flags::RESET);
-            self.end(slot, reason);
-        }
-    }
-
-    fn set_reason(&mut self, slot: u32, reason: CloseReason) {
-        let row = &mut self.rows[slot as usize];
-        match reason {
-            CloseReason::Closed => {}
-            other => {
-                row.extras().reason.get_or_insert(other);
-            }
-        }
-    }
-
-    #[inline(always)] // on the way of every connection
-    pub(crate) fn enter(&mut self, slot: u32, phase: Phase) {
-        if log::log_enabled!(Level::Trace) {
-            self.trace_phase(slot, phase);
-        }
-        let row = &mut self.rows[slot as usize];
-        debug_assert!(phase > row.phase, "phases go forward only");
-        self.is_disturbed = true;
-        row.phase = phase;
-        row.since = self.now;
-        if phase > Phase::Open {
-            self.stage.refuse(slot);
-            row.stop_clock();
-            row.flags.clear(Flags::ABOVE_HIGH.with(Flags::HELD).with(Flags::PAUSED));
-            if row.flags.has(Flags::STARVED) || self.budget.has_permit(slot) {
-                self.leave_line(slot);
-            }
-        }
-        if phase == Phase::Closed {
-            self.ended.push(slot);
-            self.wants_work = true;
-        }
-    }
-
-    /// A connection will not be read any more, for which it had to wait, or others had to.
-    #[inline(never)] // nobody waits as a rule
-    fn leave_line(&mut self, slot: u32) {
-        self.rows[slot as usize].flags.clear(Flags::STARVED);
-        self.budget.leave_line(slot);
-        self.budget.pass_on(slot);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn trace_phase(&self, slot: u32, phase: Phase) {
-        log::trace!("{}: {:?} → {phase:?}", self.id(slot), self.rows[slot as usize].phase);
     }
 
     /// A turn begins to work at this moment, for others to see.
@@ -626,10 +335,6 @@ impl Hub {
         self.check_groups();
     }
 }
-
-/// Shared bytes up to this many are copied all the same: to keep track of a piece costs as much
-/// memory, and would be outside the limits on buffered bytes.
-const COPIED_BYTES: usize = 128;
 
 /// Bytes that several connections are sent; see [`Context::write_shared`](crate::Context).
 pub(crate) fn shared(bytes: Arc<[u8]>) -> Shared {

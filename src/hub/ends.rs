@@ -1,0 +1,133 @@
+//! How a connection goes from phase to phase, and comes to its end.
+
+use log::Level;
+
+use super::outbound::Flags;
+use super::reason::CloseReason;
+use super::{Hub, Phase};
+
+impl Hub {
+    /// Our direction ends once everything is written; the peer's goes on.
+    pub(crate) fn finish(&mut self, slot: u32) {
+        let row = &mut self.rows[slot as usize];
+        if row.takes_writes() {
+            row.flags.set(Flags::FINISHING);
+            self.stage.refuse(slot);
+            self.mark_dirty(slot);
+        }
+    }
+
+    /// As [`close`](Hub::close), for a reason. The first that is given stays.
+    pub(crate) fn close_for(&mut self, slot: u32, reason: CloseReason) {
+        if self.rows[slot as usize].phase <= Phase::Open {
+            self.set_reason(slot, reason);
+            self.close(slot);
+        }
+    }
+
+    /// An orderly end: what is queued is delivered first.
+    pub(crate) fn close(&mut self, slot: u32) {
+        let row = &self.rows[slot as usize];
+        let has_ended = row.phase == Phase::Open && row.flags.has(Flags::EOF_SEEN);
+        let is_staged = self.stage.is_open_for(slot) && !self.stage.is_empty();
+        if has_ended && row.outbox.is_none() && !is_staged {
+            self.enter(slot, Phase::Closed); // nothing that it sent is unread, and nothing waits
+        } else {
+            self.close_in_time(slot);
+        }
+    }
+
+    #[inline(never)] // most peers end first
+    fn close_in_time(&mut self, slot: u32) {
+        match self.rows[slot as usize].phase {
+            Phase::Connecting => self.end(slot, CloseReason::Closed),
+            Phase::Open => {
+                self.enter(slot, Phase::Flushing);
+                self.mark_dirty(slot); // it has a deadline if that does not settle it
+            }
+            Phase::Flushing | Phase::Lingering | Phase::Closed => {}
+        }
+    }
+
+    /// An end at once: what is queued is lost. It gives the reason of an orderly close that was
+    /// cut short; but in [`Phase::Lingering`] all was delivered already.
+    pub(crate) fn end(&mut self, slot: u32, reason: CloseReason) {
+        let staged = if self.stage.is_open_for(slot) { self.stage.len() } else { 0 };
+        let row = &mut self.rows[slot as usize];
+        if row.phase == Phase::Closed {
+            return;
+        }
+        let undelivered = staged + row.outbox_len();
+        if row.phase != Phase::Lingering {
+            self.set_reason(slot, reason);
+        }
+        if staged > 0 {
+            self.stage.clear();
+        }
+        let row = &mut self.rows[slot as usize];
+        if undelivered > 0 {
+            row.extras().undelivered = undelivered;
+        }
+        if let Some(mut backlog) = row.outbox.take() {
+            self.budget.release(backlog.bytes.clear(), self.now);
+        }
+        self.enter(slot, Phase::Closed);
+    }
+
+    /// As [`end`](Hub::end), and the peer is told by a reset: what it got must not look whole.
+    pub(crate) fn abort(&mut self, slot: u32, reason: CloseReason) {
+        let row = &mut self.rows[slot as usize];
+        if row.phase != Phase::Closed {
+            row.flags.set(Flags::RESET);
+            self.end(slot, reason);
+        }
+    }
+
+    fn set_reason(&mut self, slot: u32, reason: CloseReason) {
+        let row = &mut self.rows[slot as usize];
+        match reason {
+            CloseReason::Closed => {}
+            other => {
+                row.extras().reason.get_or_insert(other);
+            }
+        }
+    }
+
+    #[inline(always)] // on the way of every connection
+    pub(crate) fn enter(&mut self, slot: u32, phase: Phase) {
+        if log::log_enabled!(Level::Trace) {
+            self.trace_phase(slot, phase);
+        }
+        let row = &mut self.rows[slot as usize];
+        debug_assert!(phase > row.phase, "phases go forward only");
+        self.is_disturbed = true;
+        row.phase = phase;
+        row.since = self.now;
+        if phase > Phase::Open {
+            self.stage.refuse(slot);
+            row.stop_clock();
+            row.flags.clear(Flags::ABOVE_HIGH.with(Flags::HELD).with(Flags::PAUSED));
+            if row.flags.has(Flags::STARVED) || self.budget.has_permit(slot) {
+                self.leave_line(slot);
+            }
+        }
+        if phase == Phase::Closed {
+            self.ended.push(slot);
+            self.wants_work = true;
+        }
+    }
+
+    /// A connection will not be read any more, for which it had to wait, or others had to.
+    #[inline(never)] // nobody waits as a rule
+    fn leave_line(&mut self, slot: u32) {
+        self.rows[slot as usize].flags.clear(Flags::STARVED);
+        self.budget.leave_line(slot);
+        self.budget.pass_on(slot);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn trace_phase(&self, slot: u32, phase: Phase) {
+        log::trace!("{}: {:?} → {phase:?}", self.id(slot), self.rows[slot as usize].phase);
+    }
+}
