@@ -166,7 +166,7 @@ impl LengthPrefixed {
         let most_length = clamp(most_length);
         let reach = (prefix_bytes as u64).wrapping_add_signed(self.adjustment);
         let is_usual = matches!((self.width, self.order), (Width::Four, ByteOrder::Big))
-            && (prefix_bytes, reach, least_length) == (4, 4, 0)
+            && (prefix_bytes, reach) == (4, 4)
             && matches!(stripped_bytes, 0 | 4);
         let shape = Shape {
             prefix_bytes,

@@ -107,12 +107,17 @@ fn known_inputs_read_as_the_model_says_however_cut() {
 
 #[test]
 fn frames_are_shown_without_what_is_stripped_however_much_that_is() {
-    for (width, order) in all_forms() {
+    // A length behind a header counts that, too.
+    for (width, order, index) in all_forms().flat_map(|it| [0, 1, 2].map(|at| (it.0, it.1, at))) {
         let frame = |payload: &[u8]| {
-            [length_bytes(width, order, payload.len() as u64), payload.to_vec()].concat()
+            let length = length_bytes(width, order, (index + payload.len()) as u64);
+            [&b"he"[..index], &length, payload].concat()
         };
         for stripped_bytes in 0..12 {
-            let codec = LengthPrefixed::new(width, order).strip(stripped_bytes);
+            let codec = LengthPrefixed::new(width, order)
+                .with_length_at(index)
+                .with_adjustment(-(index as i64))
+                .strip(stripped_bytes);
             for input in [frame(b"twelve bytes"), [frame(b"abc"), frame(b"")].concat()] {
                 assert_agrees_with_model(&codec, &input, "stripped");
             }
