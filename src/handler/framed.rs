@@ -113,7 +113,8 @@ pub trait FrameHandler<D: Decoder, M: 'static = ()>: 'static {
 pub struct Framed<D, H> {
     decoder: D,
     handler: H,
-    /// With less input than this the decoder would only answer "not yet" once more.
+    /// With less input than this the decoder would only answer "not yet" once more. After an error,
+    /// when nothing is shown any more, it means nothing.
     wanted_bytes: usize,
 }
 

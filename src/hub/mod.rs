@@ -71,7 +71,7 @@ pub(crate) struct Hub {
     pub(crate) stopwatch: Stopwatch,
 
     /// Connections to be read. All lists below hold places in `rows`, each at most once, which
-    /// a flag of the row tells.
+    /// a flag of the row tells, or for `ended` its phase.
     pub(crate) runnable: Vec<u32>,
     /// Connections to be written to, or that a write has to settle.
     pub(crate) dirty: Vec<u32>,

@@ -17,8 +17,8 @@ use std::{fmt, io, mem};
 /// ```
 pub struct Fault(Box<Foreign>); // boxed twice: a row of the table keeps it
 
-/// An error of somebody else's making. Where it panics while it is dropped, that has no further
-/// consequence: a fault is dropped in the middle of the loop.
+/// An error of somebody else's making. Where it panics while it is dropped, which may be in the
+/// middle of the loop, that has no further consequence, and is not counted.
 struct Foreign(Option<Box<dyn Error + Send + Sync>>);
 
 impl Fault {

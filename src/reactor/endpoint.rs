@@ -106,7 +106,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             }
         };
         if let Err(error) = registered {
-            self.endpoints.remove(slot as usize).close(&mut self.platform);
+            self.close_endpoint(id);
             return Err(error);
         }
         Ok(slot)

@@ -105,6 +105,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     fn tell_and_free(&mut self, slot: u32) {
         if self.sides.get(slot as usize).is_none_or(|side| side.inbound.is_none()) {
             self.desk.hub.ended.push(slot); // `start_outgoing` will bring its handler
+            self.desk.hub.wants_work = true;
             return;
         }
         let row = self.desk.hub.row(slot);

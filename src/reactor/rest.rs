@@ -121,6 +121,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             if endpoint.rest().is_some_and(&may_retry) && !endpoint.is_ready {
                 endpoint.is_ready = true;
                 self.ready_endpoints.push(slot as u32);
+                self.desk.hub.wants_work = true;
             }
         }
     }

@@ -163,7 +163,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     fn take_other(&mut self, course: &mut Course) {
         match self.platform.edge(course.next) {
             Edge { token: Token::NOBODY, .. } => {
-                self.desk.hub.wants_work = true; // letters, or a shutdown
+                self.desk.hub.wants_work = true; // letters, arrivals, an answer, room, a shutdown
                 course.void += 1;
             }
             edge => self.note_edge(edge),

@@ -1,7 +1,8 @@
 //! The operating system as a [`Platform`]: polling by mio, which is named here and nowhere else.
 //!
 //! Made for epoll and kqueue, whose sources need no bookkeeping of their own: so sockets are
-//! plain descriptors, and only their registration is mio's affair.
+//! plain descriptors, and mio opens the poller, wakes, and lets go of them. It waits and watches,
+//! too, where `os/epoll.rs` does not.
 
 #[cfg_attr(all(target_os = "linux", target_pointer_width = "64"), path = "os/epoll.rs")]
 mod events;

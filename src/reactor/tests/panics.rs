@@ -258,6 +258,11 @@ fn a_panic_while_an_endpoint_is_dropped_is_contained() {
     assert!(rig.reactor.remove_endpoint(id));
     assert_eq!(rig.reactor.counters().panics, 1);
     assert_eq!(rig.world.open_sockets(), 0);
+
+    rig.world.fail_next(Call::Register, libc::ENOSPC);
+    assert!(rig.reactor.listen(&at(), Grenade).is_err());
+    assert_eq!(rig.reactor.counters().panics, 2, "also where it could not be watched");
+    assert_eq!(rig.world.open_sockets(), 0);
 }
 
 #[test]
