@@ -1,8 +1,8 @@
 //! Floor 4: the loop.
 //!
-//! [`Reactor::turn`] is the map: every step has a file here, or a function below. One place
-//! reads (`read`), one writes (`write`), one frees (`reap`); callbacks never nest, and slots come
-//! free at the end of a turn only, so nothing that happens within a turn can hit a stranger.
+//! `turn` is the map: every step has a file here, or a function below. One place reads (`read`),
+//! one writes (`write`), one frees (`reap`); callbacks never nest, and slots come free at the end
+//! of a turn only, so nothing that happens within a turn can hit a stranger.
 //!
 //! A connection is in two tables under one number: its `Side` here has the *source* that the
 //! platform owns and the *inbound* half that one handler owns; the [`Hub`] has the *outbound* half
@@ -32,6 +32,7 @@ mod stall;
 mod straight;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod write;
 
 use std::io;
@@ -47,9 +48,9 @@ pub use self::place::Placement;
 pub(crate) use self::place::{Neighbours, Spread};
 use self::shutdown::Stage as ShutdownStage;
 use self::side::Side;
+pub use self::turn::Turn;
 use crate::base::carry::Carry;
 use crate::base::rate::Rate;
-use crate::base::time::{Time, Timeout};
 use crate::handler::handle::Letter;
 use crate::handler::{Desk, Handle};
 use crate::hub::agenda::Agenda;
@@ -128,27 +129,6 @@ pub struct Reactor<M: 'static = (), P: Platform = Os> {
 
 const SCRATCH_BYTES: usize = 64 * 1024;
 
-/// What one turn did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Turn {
-    /// Edges that the platform told of.
-    pub edges: usize,
-    /// Whether there is more to do at once, so that the next turn will not wait.
-    pub has_work: bool,
-    /// Whether a shutdown has come to its end.
-    pub is_stopped: bool,
-}
-
-/// What there is to do without an edge. It changes where all steps are taken, or between turns.
-#[derive(Clone, Copy)]
-struct Outlook {
-    /// Whether a list holds work, so that the reactor must not sleep.
-    has_work: bool,
-    /// The nearest deadline that is no connection's; [`Time::MAX`] is never.
-    next: Time,
-}
-
 impl<M: 'static> Reactor<M> {
     /// A reactor with the default [`Limits`].
     ///
@@ -220,128 +200,6 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         })
     }
 
-    /// Runs until a shutdown that was asked for has come to its end. May be called again after
-    /// that, with new listeners.
-    ///
-    /// # Errors
-    /// The system's call to wait failed, which it does only when something is badly wrong.
-    pub fn run(&mut self) -> io::Result<Report> {
-        self.restart();
-        let mut outlook = self.look_ahead();
-        let mut now = self.platform.now();
-        loop {
-            let turn = self.turn_from(&mut outlook, &mut now, Timeout::NEVER)?;
-            if turn.is_stopped {
-                return Ok(self.report);
-            }
-        }
-    }
-
-    /// One turn of the loop: waits until there is something to do, but not longer than `wait`
-    /// (`None` is as long as it takes, and zero not at all), and does it.
-    ///
-    /// # Errors
-    /// As for [`run`](Reactor::run).
-    pub fn turn(&mut self, wait: Option<Duration>) -> io::Result<Turn> {
-        // The last turn may be long ago.
-        let (mut outlook, mut now) = (self.look_ahead(), self.platform.now());
-        self.turn_from(&mut outlook, &mut now, wait.into())
-    }
-
-    /// A turn that begins with this outlook at this moment, and leaves those that the next one may
-    /// begin with, so that it need not ask.
-    fn turn_from(
-        &mut self,
-        outlook: &mut Outlook,
-        now: &mut Time,
-        wait: Timeout,
-    ) -> io::Result<Turn> {
-        let timeout = self.timeout(*outlook, *now).min(wait); //   zero while a list is not empty
-        let found = self.platform.wait(timeout)?; //           1   sleep: an edge, a deadline, a letter
-        let began = self.platform.now(); //                    2   the moment of this turn
-        self.desk.hub.begin_turn(began);
-        let edges = self.take_edges(found); //                 3   usual requests are served; flags
-        if self.is_due(*outlook) {
-            self.work();
-            *outlook = self.look_ahead();
-        }
-        self.check_in_debug(*outlook);
-        *now = self.platform.now();
-        self.note_turn(now.nanos_since(began));
-        let is_stopped = self.shutdown.is_stopped();
-        Ok(Turn { edges, has_work: outlook.has_work, is_stopped })
-    }
-
-    /// The steps for everything else.
-    #[inline(never)]
-    fn work(&mut self) {
-        self.heed_shutdown(); //                                   asked for, or its time has run out
-        self.admit(); //                                       4   accept, adopt, connect
-        self.read_runnable(); //                               5   bytes in → on_bytes, on_eof
-        self.deliver_letters(); //                             6   from other threads → on_message
-        self.fire_due(); //                                    7   timers → on_timer; deadlines
-        self.flush_dirty(); //                                 8   bytes out
-        self.relieve(); //                                     9   drained outboxes → on_drain
-        self.reap(); //                                        10  ended connections → on_close
-        self.note_stopped();
-    }
-
-    /// How long the reactor would sleep: zero while there is something to do at once, and `None`
-    /// where only an edge or a letter could wake it. For loops that wait by other means than
-    /// [`turn`](Reactor::turn).
-    pub fn next_deadline(&self) -> Option<Duration> {
-        self.timeout(self.outlook(), self.platform.now()).span()
-    }
-
-    /// How long to sleep at this moment.
-    #[inline]
-    fn timeout(&self, outlook: Outlook, now: Time) -> Timeout {
-        if outlook.has_work { Timeout::ZERO } else { Timeout::between(now, self.next(outlook)) }
-    }
-
-    /// The nearest deadline.
-    #[inline]
-    fn next(&self, outlook: Outlook) -> Time {
-        outlook.next.min(self.desk.hub.agenda.next())
-    }
-
-    /// Whether all steps are to be taken in this turn. While too much is buffered they are in each,
-    /// as the outlook depends on since when nothing has left.
-    #[inline]
-    fn is_due(&self, outlook: Outlook) -> bool {
-        let hub = &self.desk.hub;
-        hub.wants_work || hub.budget.is_over() || self.next(outlook) <= hub.now
-    }
-
-    /// The outlook for the next turn, in which all steps are taken if there is work already.
-    fn look_ahead(&mut self) -> Outlook {
-        let outlook = self.outlook();
-        self.desk.hub.wants_work = outlook.has_work || self.is_restless();
-        outlook
-    }
-
-    fn outlook(&self) -> Outlook {
-        Outlook { has_work: self.has_work(), next: self.next_apart() }
-    }
-
-    /// The nearest deadline that is no connection's.
-    fn next_apart(&self) -> Time {
-        let hub = &self.desk.hub;
-        let stuck_since = hub.budget.stuck_since();
-        let stuck_until = stuck_since.map_or(Time::MAX, |since| since + hub.limits.overload);
-        self.endpoint_agenda.next().min(self.shutdown.deadline()).min(stuck_until)
-    }
-
-    /// Whether every turn takes all steps, as something is waited for that tells in no other way.
-    fn is_restless(&self) -> bool {
-        self.is_ending() || !self.attempts.is_empty() || self.is_holding
-    }
-
-    fn has_work(&self) -> bool {
-        let desk = &self.desk;
-        desk.hub.has_work() || self.ready_endpoints.len() + desk.outgoing.len() > 0
-    }
-
     /// An edge becomes flags, and whoever it concerns goes on a list. Nothing is read yet.
     #[inline(never)] // the usual ones are served without
     fn note_edge(&mut self, edge: Edge) {
@@ -388,27 +246,6 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             hub.mark_dirty(slot);
         } else if row.phase == Phase::Connecting {
             hub.mark_dirty(slot);
-        }
-    }
-
-    #[inline]
-    fn note_turn(&mut self, nanos: u64) {
-        let hub = &self.desk.hub;
-        hub.counters.turns.add(1);
-        hub.counters.turn_time.add(nanos);
-        hub.counters.buffered_bytes.set(hub.budget.used() as u64);
-        hub.counters.buffered_bytes_most.set(hub.budget.most() as u64);
-        hub.counters.pulse.rest();
-        self.note_stall(nanos);
-    }
-
-    fn check_in_debug(&self, outlook: Outlook) {
-        if cfg!(debug_assertions) {
-            self.check();
-            let is_seen = self.has_work() == outlook.has_work && outlook.next <= self.next_apart();
-            assert!(is_seen, "there is more to do than the next turn will see");
-            let wants_work = outlook.has_work || self.is_restless();
-            assert_eq!(self.desk.hub.wants_work, wants_work, "whether all steps are to be taken");
         }
     }
 

@@ -7,11 +7,13 @@
 //! nothing: what is found to be otherwise goes on there, from where it stands. So does whatever is
 //! to be traced or timed.
 
+use std::any::Any;
 use std::io::{self, IoSlice};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 
 use super::call::{Failure, Outcome, message_of};
 use super::side::Side;
+use super::turn::Course;
 use super::{Reactor, SCRATCH_BYTES};
 use crate::handler::Context;
 use crate::hub::outbound::Flags;
@@ -21,42 +23,10 @@ use crate::sys::{Edge, Platform, Readiness, Token};
 /// What an edge says of a peer that has ended its direction.
 const EOF: Readiness = Readiness::READABLE.with(Readiness::READ_CLOSED);
 
-/// How far a turn's edges have been worked through.
-struct Course {
-    found: usize,
-    next: usize,
-    /// How many were no socket's.
-    void: usize,
-    /// Whether the handler that the stage is open for is being called.
-    is_calling: bool,
-}
-
 impl<M: 'static, P: Platform> Reactor<M, P> {
-    /// Works through what the wait has found, and answers how many edges there were.
-    ///
-    /// Handlers are guarded all at once, as a guard around each would cost a small request an
-    /// eighth more: after a panic it goes on with the next edge.
-    pub(super) fn take_edges(&mut self, found: usize) -> usize {
-        let mut course = Course { found, next: 0, void: 0, is_calling: false };
-        let course = &mut course;
-        while let Err(thrown) = catch_unwind(AssertUnwindSafe(|| self.go_on(course))) {
-            if !std::mem::take(&mut course.is_calling) {
-                resume_unwind(thrown); // of nobody who is guarded: a bug of ours, most likely
-            }
-            let (slot, count) = self.desk.hub.stage.reader();
-            self.offered(slot, count, Err(Failure::Panic(message_of(thrown))));
-            course.next += 1;
-        }
-        if !self.slots.is_empty() {
-            self.end_turns();
-        }
-        let count = found - course.void;
-        self.desk.hub.counters.edges.add(count as u64);
-        count
-    }
-
-    #[inline(never)] // for the straight path to have the registers to itself
-    fn go_on(&mut self, course: &mut Course) {
+    /// Works through what the wait has found, from where it is.
+    #[inline(always)]
+    pub(super) fn take_edges(&mut self, course: &mut Course) {
         let most = self.desk.hub.limits.read_budget_bytes.min(SCRATCH_BYTES);
         let is_watched = log::log_enabled!(log::Level::Trace) || self.desk.hub.stopwatch.is_on();
         while course.next < course.found {
@@ -74,6 +44,21 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             }
             course.next += 1;
         }
+        if !self.slots.is_empty() {
+            self.end_turns();
+        }
+    }
+
+    /// Goes past the edge at which something panicked: where that was its handler, this is
+    /// somebody's who is guarded.
+    #[cold]
+    pub(super) fn go_past(&mut self, course: &mut Course, thrown: Box<dyn Any + Send>) {
+        if !std::mem::take(&mut course.is_calling) {
+            resume_unwind(thrown); // of nobody who is guarded: a bug of ours, most likely
+        }
+        let (slot, count) = self.desk.hub.stage.reader();
+        self.offered(slot, count, Err(Failure::Panic(message_of(thrown))));
+        course.next += 1;
     }
 
     /// The turn at reading of a connection that has been sent something: one read of up to `most`

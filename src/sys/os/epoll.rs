@@ -88,20 +88,23 @@ fn millis(timeout: Timeout) -> c_int {
 
 #[inline(always)]
 fn ready(events: u32) -> Readiness {
-    const IN: u32 = EPOLLIN as u32;
-    const OUT: u32 = EPOLLOUT as u32;
-    const END: u32 = IN | EPOLLRDHUP as u32;
-    const _: () = assert!(OUT as u8 == Readiness::WRITABLE.bits());
-    let writable = Readiness::from_bits((events & OUT) as u8);
-    match events & !OUT {
-        IN => writable.with(Readiness::READABLE),
-        END => writable.with(Readiness::READABLE.with(Readiness::READ_CLOSED)),
+    const PLAIN: u32 = (EPOLLIN | EPOLLOUT) as u32;
+    const _: () = assert!(EPOLLIN as u8 == Readiness::READABLE.bits());
+    const _: () = assert!(EPOLLOUT as u8 == Readiness::WRITABLE.bits());
+    match events & !PLAIN {
+        0 => Readiness::from_bits(events as u8),
         _ => ready_by_rule(events),
     }
 }
 
 #[inline(never)]
 fn ready_by_rule(events: u32) -> Readiness {
+    const END: u32 = (EPOLLIN | EPOLLOUT | EPOLLRDHUP) as u32;
+    const ENDED: Readiness =
+        Readiness::READABLE.with(Readiness::WRITABLE).with(Readiness::READ_CLOSED);
+    if events == END {
+        return ENDED; // as the rule says, of every connection once
+    }
     let any = |flags: c_int| events & flags as u32 != 0;
     let flags = [
         (any(EPOLLIN | EPOLLPRI), Readiness::READABLE),
