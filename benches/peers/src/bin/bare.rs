@@ -7,9 +7,9 @@
 //! - A short read has emptied a socket, unless the event tells of the end: no second read.
 //! - Whatever one wait finds ready, up to 1024, is served before the next.
 //!
-//! `--udp` is the same for datagrams: up to 128 with each recvmmsg and sendmmsg.
+//! For datagrams it is `bare_udp`.
 
-use std::mem::{MaybeUninit, zeroed};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr::null_mut;
 
@@ -17,10 +17,6 @@ use libc::{EPOLL_CTL_ADD, EPOLLET, EPOLLIN, EPOLLRDHUP, epoll_event};
 use peers::READ_BYTES;
 
 fn main() {
-    if peers::has("--udp") { datagrams() } else { streams() }
-}
-
-fn streams() -> ! {
     let listener = peers::listener();
     let poll = checked(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) });
     watch(poll, listener.as_raw_fd());
@@ -77,48 +73,6 @@ fn echo(fd: RawFd, has_ended: bool, buffer: &mut [MaybeUninit<u8>; READ_BYTES]) 
                     libc::close(fd);
                 }
                 return;
-            }
-        }
-    }
-}
-
-fn datagrams() -> ! {
-    const BATCH: usize = 128;
-    const BYTES: usize = 2048;
-    let socket = peers::datagrams();
-    socket.set_nonblocking(false).expect("blocking mode"); // one socket needs no poll
-    let fd = socket.as_raw_fd();
-    let mut payloads = vec![[0_u8; BYTES]; BATCH];
-    // SAFETY: plain data, for which zeroes are fine.
-    let mut from: Vec<libc::sockaddr_storage> = vec![unsafe { zeroed() }; BATCH];
-    let mut pieces: Vec<libc::iovec> = payloads
-        .iter_mut()
-        .map(|payload| libc::iovec { iov_base: payload.as_mut_ptr().cast(), iov_len: BYTES })
-        .collect();
-    let address_bytes = size_of::<libc::sockaddr_storage>() as u32;
-    let mut headers: Vec<libc::mmsghdr> = Vec::with_capacity(BATCH);
-    for at in 0..BATCH {
-        // SAFETY: as above.
-        let mut header: libc::mmsghdr = unsafe { zeroed() };
-        header.msg_hdr.msg_name = (&raw mut from[at]).cast();
-        header.msg_hdr.msg_namelen = address_bytes;
-        header.msg_hdr.msg_iov = &raw mut pieces[at];
-        header.msg_hdr.msg_iovlen = 1;
-        headers.push(header);
-    }
-    loop {
-        // SAFETY: the headers point to what lives as long as this function.
-        unsafe {
-            let flags = libc::MSG_WAITFORONE;
-            let came = libc::recvmmsg(fd, headers.as_mut_ptr(), BATCH as u32, flags, null_mut());
-            let came = came.max(0) as usize;
-            for header in &mut headers[..came] {
-                (*header.msg_hdr.msg_iov).iov_len = header.msg_len as usize;
-            }
-            libc::sendmmsg(fd, headers.as_mut_ptr(), came as u32, 0);
-            for header in &mut headers[..came] {
-                (*header.msg_hdr.msg_iov).iov_len = BYTES;
-                header.msg_hdr.msg_namelen = address_bytes;
             }
         }
     }
