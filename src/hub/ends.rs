@@ -99,13 +99,10 @@ impl Hub {
             self.trace_phase(slot, phase);
         }
         let row = &mut self.rows[slot as usize];
-        debug_assert!(phase > row.phase, "phases go forward only");
         self.is_disturbed = true;
-        row.phase = phase;
-        row.since = self.now;
+        row.enter(phase, self.now);
         if phase > Phase::Open {
             self.stage.refuse(slot);
-            row.stop_clock();
             row.flags.clear(Flags::ABOVE_HIGH.with(Flags::HELD).with(Flags::PAUSED));
             if row.flags.has(Flags::STARVED) || self.budget.has_permit(slot) {
                 self.leave_line(slot);

@@ -17,9 +17,7 @@ pub(crate) struct Outbound {
     pub(crate) serial: u64,
     /// When a byte last went in either direction.
     pub(crate) last_activity: Time,
-    /// When the current phase began.
-    pub(crate) since: Time,
-    pub(crate) clock: MessageClock,
+    clock: Clock,
     /// Present exactly while bytes wait for the system to take them.
     pub(crate) outbox: Option<Box<Backlog>>,
     /// Present once something rare was asked for.
@@ -34,7 +32,7 @@ pub(crate) struct Outbound {
 pub(crate) const NO_ENDPOINT: u32 = u32::MAX;
 
 /// What a connection at rest costs in this table.
-const _: () = assert!(size_of::<Outbound>() <= 80);
+const _: () = assert!(size_of::<Outbound>() <= 72);
 
 /// Bytes that the system did not take yet.
 pub(crate) struct Backlog {
@@ -65,8 +63,7 @@ impl Outbound {
         Outbound {
             serial,
             last_activity: now,
-            since: now,
-            clock: MessageClock::default(),
+            clock: Clock::begin(now),
             outbox: None,
             extras: None,
             peer: Peer::new(peer),
@@ -189,22 +186,48 @@ impl Outbound {
     }
 }
 
-/// How long the message that has begun has taken, not counting the time in which we were the
-/// ones who did not read. Nanoseconds: a moment while it runs, a span while it is held.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct MessageClock(u64);
+/// The one clock of a connection beside that of its idleness. Nanoseconds: a moment while it runs,
+/// a span while it is held.
+///
+/// It runs since the current phase began. Once an open one has sent something, its phase is timed no
+/// more, and this is the message clock: how long the message that has begun has taken, not counting
+/// the time in which we were the ones who did not read.
+#[derive(Clone, Copy)]
+struct Clock(u64);
+
+impl Clock {
+    fn begin(now: Time) -> Clock {
+        Clock(now.as_nanos())
+    }
+}
 
 impl Outbound {
-    /// Starts the clock anew: a message has begun, or some of it was taken.
+    /// Goes on to another phase at this moment.
+    #[inline]
+    pub(super) fn enter(&mut self, phase: Phase, now: Time) {
+        debug_assert!(phase > self.phase, "phases go forward only");
+        self.stop_clock();
+        (self.phase, self.clock) = (phase, Clock::begin(now));
+    }
+
+    /// When the current phase began.
+    pub(crate) fn phase_since(&self) -> Time {
+        let is_of_messages = self.phase == Phase::Open && self.flags.has(Flags::HEARD);
+        debug_assert!(!is_of_messages, "the clock may be that of a message");
+        Time::from_nanos(self.clock.0)
+    }
+
+    /// Starts the message clock anew: a message has begun, or some of it was taken.
     pub(crate) fn start_clock(&mut self, now: Time) {
+        debug_assert!(self.phase == Phase::Open && self.flags.has(Flags::HEARD), "it times this");
         if self.is_served() {
             self.flags.set(Flags::CLOCK_RUNS);
             self.flags.clear(Flags::CLOCK_HELD);
-            self.clock = MessageClock(now.as_nanos());
+            self.clock = Clock::begin(now);
         } else {
             self.flags.set(Flags::CLOCK_HELD);
             self.flags.clear(Flags::CLOCK_RUNS);
-            self.clock = MessageClock(0);
+            self.clock = Clock(0);
         }
     }
 
@@ -218,7 +241,7 @@ impl Outbound {
         if self.flags.has(Flags::CLOCK_RUNS) {
             self.flags.clear(Flags::CLOCK_RUNS);
             self.flags.set(Flags::CLOCK_HELD);
-            self.clock = MessageClock(now.as_nanos().saturating_sub(self.clock.0));
+            self.clock = Clock(now.as_nanos().saturating_sub(self.clock.0));
         }
     }
 
@@ -227,7 +250,7 @@ impl Outbound {
         if self.flags.has(Flags::CLOCK_HELD) {
             self.flags.clear(Flags::CLOCK_HELD);
             self.flags.set(Flags::CLOCK_RUNS);
-            self.clock = MessageClock(now.as_nanos().saturating_sub(self.clock.0));
+            self.clock = Clock(now.as_nanos().saturating_sub(self.clock.0));
         }
     }
 

@@ -155,12 +155,13 @@ fn deadlines(row: &Outbound, limits: &Limits) -> [(Time, Deadline); 5] {
     match row.phase {
         Phase::Connecting => {
             let within = extras.and_then(|extras| extras.connect_within);
-            let deadline = row.since + within.unwrap_or(limits.connect);
+            let deadline = row.phase_since() + within.unwrap_or(limits.connect);
             [(deadline, Deadline::Connect), NONE, NONE, NONE, NONE]
         }
         Phase::Open => {
             let is_silent = !row.flags.has(Flags::HEARD) && row.is_accepted();
-            let first_byte = if is_silent { row.since + limits.first_byte } else { Time::MAX };
+            let first_byte =
+                if is_silent { row.phase_since() + limits.first_byte } else { Time::MAX };
             let message = row.clock_since().map(|since| since + limits.message);
             let blocked = row.outbox.as_ref().map(|it| it.blocked_since + limits.write_progress);
             let expect = extras.and_then(|extras| extras.expect);
@@ -172,8 +173,12 @@ fn deadlines(row: &Outbound, limits: &Limits) -> [(Time, Deadline); 5] {
                 (row.last_activity + limits.idle, Deadline::Idle),
             ]
         }
-        Phase::Flushing => [(row.since + limits.flush, Deadline::Flush), NONE, NONE, NONE, NONE],
-        Phase::Lingering => [(row.since + limits.linger, Deadline::Flush), NONE, NONE, NONE, NONE],
+        Phase::Flushing => {
+            [(row.phase_since() + limits.flush, Deadline::Flush), NONE, NONE, NONE, NONE]
+        }
+        Phase::Lingering => {
+            [(row.phase_since() + limits.linger, Deadline::Flush), NONE, NONE, NONE, NONE]
+        }
         Phase::Closed => [NONE; 5],
     }
 }

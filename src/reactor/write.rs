@@ -187,7 +187,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let row = hub.row(slot);
         if row.outbox.is_some() {
             if row.phase == Phase::Flushing {
-                let deadline = row.since + hub.limits.flush;
+                let deadline = row.phase_since() + hub.limits.flush;
                 hub.agenda.by(slot, deadline);
             }
             return;
