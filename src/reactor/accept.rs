@@ -69,9 +69,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             return false;
         }
         let first_look = self.first_look();
+        let mut peer = NetAddr::Unnamed; // one place for all of them
         (0..most).all(|_| {
             let is_held = self.is_limited() && self.must_rest(slot);
-            !is_held && self.accept_one(slot, first_look)
+            !is_held && self.accept_one(slot, &mut peer, first_look)
         })
     }
 
@@ -83,28 +84,28 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Takes one connection off a listener's queue. Answers whether there may be more.
     #[inline(always)] // on the way of every connection
-    fn accept_one(&mut self, slot: u32, first_look: Time) -> bool {
+    fn accept_one(&mut self, slot: u32, peer: &mut NetAddr, first_look: Time) -> bool {
         let hub = &mut self.desk.hub;
         let Some(endpoint) = self.endpoints.get_mut(slot as usize) else { return false };
         let id = endpoint.id;
         let Kind::Listener(listening) = &mut endpoint.kind else { return false };
         let Some(listener) = &mut listening.socket else { return false };
-        let (stream, peer) = match self.platform.accept(listener) {
-            Ok(accepted) => accepted,
+        let stream = match self.platform.accept(listener, peer) {
+            Ok(stream) => stream,
             Err(error) => return self.has_more_after(slot, error),
         };
         listening.rest = None;
         hub.counters.accepted.add(1);
         self.accept_rate.note(hub.now);
         let is_spread = listening.spread == Spread::Over && self.neighbours.is_some();
-        match self.desk.handle.enter(&peer, &hub.limits) {
-            Ok(()) if is_spread => self.place(Arrival { stream, peer, endpoint: id }),
+        match self.desk.handle.enter(peer, &hub.limits) {
+            Ok(()) if is_spread => self.place(Arrival { stream, peer: peer.clone(), endpoint: id }),
             Ok(()) => {
                 self.desk.handle.count_opened(hub.reactor);
-                let asked = listening.ask(hub, &self.platform, slot, &peer);
-                self.welcome(slot, id, stream, &peer, asked, first_look);
+                let asked = listening.ask(hub, &self.platform, slot, peer);
+                self.welcome(slot, id, stream, peer, asked, first_look);
             }
-            Err(why) => self.refuse(slot, stream, &peer, why),
+            Err(why) => self.refuse(slot, stream, peer, why),
         }
         true
     }

@@ -78,7 +78,7 @@ pub(super) trait Measured {
 
 impl Measured for () {}
 impl Measured for NetAddr {}
-impl Measured for (Stream, NetAddr) {}
+impl Measured for Stream {}
 impl Measured for (usize, NetAddr) {}
 impl Measured for (Option<Vec<SocketAddr>>, Time) {}
 

@@ -19,9 +19,9 @@
 //! [`World::stalled_waits`] counts them.
 //!
 //! ```
-//! use tidemill::Address;
 //! use tidemill::sim::World;
 //! use tidemill::sys::{ListenOptions, Platform};
+//! use tidemill::{Address, NetAddr};
 //!
 //! let world = World::new(1);
 //! let mut node = world.node();
@@ -31,7 +31,7 @@
 //! let peer = world.connect(address);
 //! assert_eq!(peer.send(b"tick"), 4);
 //!
-//! let (mut stream, _) = node.accept(&mut listener)?;
+//! let mut stream = node.accept(&mut listener, &mut NetAddr::Unnamed)?;
 //! let mut buffer = [0; 16];
 //! assert_eq!(node.read(&mut stream, &mut buffer)?, 4);
 //! node.close(stream);

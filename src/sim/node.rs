@@ -296,7 +296,7 @@ impl Platform for Node {
         self.register(socket.id, token)
     }
 
-    fn accept(&mut self, listener: &mut Listener) -> io::Result<(Stream, NetAddr)> {
+    fn accept(&mut self, listener: &mut Listener, peer: &mut NetAddr) -> io::Result<Stream> {
         let (listener, owner) = (listener.id, self.owner());
         self.call_on(listener, Call::Accept, Direction::Read, |state| {
             let id = state.net.accept(listener, owner)?;
@@ -311,7 +311,8 @@ impl Platform for Node {
                 state.net.break_stream(id, Mishap::ResetBeforeAccept);
             }
             let end = state.net.stream(id);
-            Ok((Stream { id, local: end.local.clone() }, end.remote.clone()))
+            *peer = end.remote.clone();
+            Ok(Stream { id, local: end.local.clone() })
         })
     }
 

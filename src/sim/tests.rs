@@ -31,7 +31,7 @@ fn connection_to(address: &Address) -> (World, Node, Stream, Peer) {
     let mut node = world.node();
     let mut listener = listen(&mut node, address);
     let peer = world.connect(address.clone());
-    let (mut stream, _) = node.accept(&mut listener).unwrap();
+    let mut stream = node.accept(&mut listener, &mut NetAddr::Unnamed).unwrap();
     node.close_listener(listener);
     node.register_stream(&mut stream, STREAM).unwrap();
     edges(&mut node);
@@ -84,7 +84,8 @@ fn registering_what_is_ready_gives_an_edge() {
     node.register_listener(&mut listener, LISTENER).unwrap();
     assert_eq!(edges(&mut node), [Edge { token: LISTENER, ready: READABLE }]);
 
-    let (mut stream, from) = node.accept(&mut listener).unwrap();
+    let mut from = NetAddr::Unnamed;
+    let mut stream = node.accept(&mut listener, &mut from).unwrap();
     assert_eq!(&from, peer.address());
     peer.send(b"x");
     node.register_stream(&mut stream, STREAM).unwrap();
@@ -128,14 +129,14 @@ fn accepting_short_of_would_block_loses_the_next_edge() {
     let _first = world.connect(address());
     assert_eq!(only_edge(&mut node), READABLE);
     world.fail_next(Call::Accept, libc::EMFILE);
-    assert_eq!(errno(node.accept(&mut listener)), libc::EMFILE);
+    assert_eq!(errno(node.accept(&mut listener, &mut NetAddr::Unnamed)), libc::EMFILE);
     let _second = world.connect(address());
     assert_eq!(edges(&mut node), [], "as on Linux: out of descriptors is a hang");
     for _ in 0..2 {
-        let (stream, _) = node.accept(&mut listener).unwrap();
+        let stream = node.accept(&mut listener, &mut NetAddr::Unnamed).unwrap();
         node.close(stream);
     }
-    assert_eq!(errno(node.accept(&mut listener)), libc::EAGAIN);
+    assert_eq!(errno(node.accept(&mut listener, &mut NetAddr::Unnamed)), libc::EAGAIN);
     let _third = world.connect(address());
     assert_eq!(only_edge(&mut node), READABLE);
 }
@@ -339,7 +340,7 @@ fn a_full_backlog_keeps_the_rest_waiting() {
     let peers: Vec<Peer> = (0..4).map(|_| world.connect(address())).collect();
     let connected = || peers.iter().filter(|peer| peer.is_connected()).count();
     assert_eq!(connected(), 2);
-    let (stream, _) = node.accept(&mut listener).unwrap();
+    let stream = node.accept(&mut listener, &mut NetAddr::Unnamed).unwrap();
     assert_eq!(connected(), 3);
     assert_eq!(world.open_sockets(), 2, "those in the queue are nobody's yet");
     node.close_listener(listener);
@@ -380,7 +381,7 @@ fn a_stream_moves_to_the_node_that_registers_it() {
     let (mut first, mut second) = (world.node(), world.node());
     let mut listener = listen(&mut first, &address());
     let peer = world.connect(address());
-    let (mut stream, _) = first.accept(&mut listener).unwrap();
+    let mut stream = first.accept(&mut listener, &mut NetAddr::Unnamed).unwrap();
     second.register_stream(&mut stream, STREAM).unwrap();
     drop(first);
     assert_eq!(only_edge(&mut second), WRITABLE);

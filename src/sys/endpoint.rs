@@ -41,8 +41,13 @@ impl OsListener {
     }
 
     #[inline(always)] // on the way of every connection
-    pub(super) fn accept(&self, peer: &mut socket::PeerName) -> io::Result<(OsStream, NetAddr)> {
-        socket::accept(self.socket.as_fd(), peer, |socket| OsStream::new(socket, self.is_tcp))
+    pub(super) fn accept(
+        &self,
+        name: &mut socket::PeerName,
+        peer: &mut NetAddr,
+    ) -> io::Result<OsStream> {
+        let socket = socket::accept(self.socket.as_fd(), name, peer)?;
+        Ok(OsStream::new(socket, self.is_tcp))
     }
 }
 

@@ -118,8 +118,13 @@ pub trait Platform: 'static {
     /// Watches a datagram socket.
     fn register_datagram(&mut self, socket: &mut Self::Datagram, token: Token) -> io::Result<()>;
 
-    /// Takes one connection off the queue: a stream that is not yet registered, and its peer.
-    fn accept(&mut self, listener: &mut Self::Listener) -> io::Result<(Self::Stream, NetAddr)>;
+    /// Takes one connection off the queue: a stream that is not yet registered. `peer` becomes the
+    /// address of its peer.
+    fn accept(
+        &mut self,
+        listener: &mut Self::Listener,
+        peer: &mut NetAddr,
+    ) -> io::Result<Self::Stream>;
     /// Asks how a connection that was started stands: the peer's address once it is made,
     /// `WouldBlock` while it is not, and otherwise why it failed.
     fn connected(&mut self, stream: &mut Self::Stream) -> io::Result<NetAddr>;

@@ -42,7 +42,7 @@ pub struct Os {
     look_ups: LookUps,
     send_headers: many::SendHeaders,
     /// Whom it accepted last.
-    peer: socket::PeerName,
+    peer_name: socket::PeerName,
     /// How long a wait asks again and again before it sleeps.
     busy_poll: Timeout,
     /// When its clock began, by the system's.
@@ -60,9 +60,9 @@ impl Os {
         let look_ups = LookUps::new(net::look_up, Arc::clone(&waker) as Arc<dyn Wake>);
         let events = Events::new();
         let send_headers = many::SendHeaders::default();
-        let peer = socket::PeerName::new();
+        let peer_name = socket::PeerName::new();
         let (busy_poll, start) = (Timeout::ZERO, raw::monotonic_nanos());
-        Ok(Os { poll, events, waker, look_ups, send_headers, peer, busy_poll, start })
+        Ok(Os { poll, events, waker, look_ups, send_headers, peer_name, busy_poll, start })
     }
 
     /// Has [`wait`](Platform::wait) ask for so long before it sleeps; zero, the default, is off.
@@ -227,8 +227,8 @@ impl Platform for Os {
     }
 
     #[inline(always)] // on the way of every connection
-    fn accept(&mut self, listener: &mut OsListener) -> io::Result<(OsStream, NetAddr)> {
-        listener.accept(&mut self.peer)
+    fn accept(&mut self, listener: &mut OsListener, peer: &mut NetAddr) -> io::Result<OsStream> {
+        listener.accept(&mut self.peer_name, peer)
     }
 
     fn connected(&mut self, stream: &mut OsStream) -> io::Result<NetAddr> {

@@ -87,8 +87,8 @@ impl PeerName {
     }
 
     #[inline(always)] // on the way of every connection
-    fn address(&self) -> NetAddr {
-        sockaddr::read(&self.name, self.len)
+    fn read_into(&self, address: &mut NetAddr) {
+        sockaddr::read_into(address, &self.name, self.len);
     }
 }
 
@@ -98,20 +98,21 @@ impl PeerName {
         PeerName { name: None }
     }
 
-    fn address(&self) -> NetAddr {
-        self.name.as_ref().map_or(NetAddr::Unnamed, net_addr)
+    fn read_into(&self, address: &mut NetAddr) {
+        *address = self.name.as_ref().map_or(NetAddr::Unnamed, net_addr);
     }
 }
 
-/// Takes one connection off the queue of a listener, and makes of its socket what is asked for.
+/// Takes one connection off the queue of a listener; `peer` becomes the address of its peer.
 #[inline(always)] // on the way of every connection
-pub(super) fn accept<T>(
+pub(super) fn accept(
     listener: BorrowedFd<'_>,
-    peer: &mut PeerName,
-    made_of: impl FnOnce(OwnedFd) -> T,
-) -> io::Result<(T, NetAddr)> {
-    let socket = atomic::accept(listener, peer)?;
-    Ok((made_of(socket), peer.address()))
+    name: &mut PeerName,
+    peer: &mut NetAddr,
+) -> io::Result<OwnedFd> {
+    let socket = atomic::accept(listener, name)?;
+    name.read_into(peer);
+    Ok(socket)
 }
 
 #[inline]

@@ -174,8 +174,8 @@ impl<S: Stage> Near<S> {
         let mut stream = None;
         let from = far.address();
         self.ask("accept", |platform| {
-            let (accepted, peer) = platform.accept(listener)?;
-            stream = Some(accepted);
+            let mut peer = NetAddr::Unnamed;
+            stream = Some(platform.accept(listener, &mut peer)?);
             Ok(peer == from)
         })?;
         Ok(stream.expect("it was accepted"))

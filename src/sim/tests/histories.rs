@@ -39,8 +39,8 @@ fn history(seed: u64, manners: Manners) -> Vec<String> {
     let mut listener = node.listen(&address(), &ListenOptions::default()).unwrap();
     let peer = world.connect(address());
     let mut stream = loop {
-        match node.accept(&mut listener) {
-            Ok((stream, _)) => break stream,
+        match node.accept(&mut listener, &mut NetAddr::Unnamed) {
+            Ok(stream) => break stream,
             Err(error) => {
                 use ErrorKind::{Interrupted, WouldBlock};
                 assert!(matches!(error.kind(), Interrupted | WouldBlock), "{error}");
@@ -109,7 +109,7 @@ fn the_trace_is_the_same_on_every_machine() {
         peer.send(b"tick");
         peer.receive();
         node.wait(Some(MILLISECOND).into()).unwrap();
-        if let Ok((mut stream, _)) = node.accept(&mut listener) {
+        if let Ok(mut stream) = node.accept(&mut listener, &mut NetAddr::Unnamed) {
             let _ = node.register_stream(&mut stream, Token::Connection(step));
             streams.push(stream);
         }

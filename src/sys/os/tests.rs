@@ -61,7 +61,8 @@ fn accepted(os: &mut Os) -> (OsStream, TcpStream) {
     let (mut listener, address) = listen(os, &ListenOptions::default());
     let theirs = TcpStream::connect(address).unwrap();
     wait_for(os, Token::Endpoint(0), &[Readiness::READABLE]);
-    let (mut ours, peer) = os.accept(&mut listener).unwrap();
+    let mut peer = NetAddr::Unnamed;
+    let mut ours = os.accept(&mut listener, &mut peer).unwrap();
     assert_eq!(peer, NetAddr::Inet(theirs.local_addr().unwrap()));
     os.register_stream(&mut ours, SEVEN).unwrap();
     os.close_listener(listener);

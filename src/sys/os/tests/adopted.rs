@@ -85,7 +85,7 @@ fn adopted_sockets_become_what_they_are() {
     assert!(client.is_tcp());
     assert!(SockRef::from(&client.fd().unwrap()).nonblocking().unwrap());
     let mut listener = os.adopt_listener(listener.into()).unwrap();
-    let (server, _) = os.accept(&mut listener).unwrap();
+    let server = os.accept(&mut listener, &mut NetAddr::Unnamed).unwrap();
     assert!(server.is_tcp());
     let (unix, _peer) = UnixStream::pair().unwrap();
     assert!(!os.adopt_stream(unix.into()).unwrap().is_tcp());

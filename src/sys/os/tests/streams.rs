@@ -15,7 +15,7 @@ fn accepted_tcp_sockets_inherit_every_option() {
         listen(&mut os, &ListenOptions { stream, ..ListenOptions::default() });
     let _theirs = TcpStream::connect(address).unwrap();
     wait_for(&mut os, Token::Endpoint(0), &[Readiness::READABLE]);
-    let (ours, _) = os.accept(&mut listener).unwrap();
+    let ours = os.accept(&mut listener, &mut NetAddr::Unnamed).unwrap();
 
     let (parent, child) = (listener.fd().unwrap(), ours.fd().unwrap());
     let (parent, child) = (SockRef::from(&parent), SockRef::from(&child));
@@ -55,7 +55,7 @@ fn data_and_end_come_in_one_edge() {
     theirs.write_all(b"last words").unwrap();
     theirs.shutdown(Shutdown::Write).unwrap();
     wait_for(&mut os, Token::Endpoint(0), &[Readiness::READABLE]);
-    let (mut ours, _) = os.accept(&mut listener).unwrap();
+    let mut ours = os.accept(&mut listener, &mut NetAddr::Unnamed).unwrap();
     // Loopback delivers before `shutdown` returns, so both are there by now.
     os.register_stream(&mut ours, SEVEN).unwrap();
     let mut edges = edges_within(&mut os, PATIENCE);
@@ -128,9 +128,10 @@ fn backlog_is_as_long_as_was_asked_for() {
             stream
         })
         .collect();
-    let accepted = std::iter::from_fn(|| os.accept(&mut listener).ok()).count();
+    let accepted =
+        std::iter::from_fn(|| os.accept(&mut listener, &mut NetAddr::Unnamed).ok()).count();
     assert_eq!(accepted, streams.len());
-    let error = os.accept(&mut listener).unwrap_err();
+    let error = os.accept(&mut listener, &mut NetAddr::Unnamed).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
 }
 
@@ -171,7 +172,8 @@ fn accepting_tells_who_has_come() {
         };
         let to = listener.local_addr().unwrap().inet().unwrap();
         let client = std::net::TcpStream::connect(to).unwrap();
-        let (_, peer) = os.accept(&mut listener).unwrap();
+        let mut peer = NetAddr::Unnamed;
+        os.accept(&mut listener, &mut peer).unwrap();
         assert_eq!(peer, NetAddr::Inet(client.local_addr().unwrap()));
     }
 }
@@ -186,7 +188,8 @@ fn unix_streams_connect_at_once() {
     let mut client = os.connect(&address, &StreamOptions::default()).unwrap();
     let name = NetAddr::Path(dir.path("socket").into());
     assert_eq!(os.connected(&mut client).unwrap(), name);
-    let (mut ours, peer) = os.accept(&mut listener).unwrap();
+    let mut peer = NetAddr::Unnamed;
+    let mut ours = os.accept(&mut listener, &mut peer).unwrap();
     assert_eq!(peer, NetAddr::Unnamed);
     assert_eq!(ours.local_addr().unwrap(), name);
     assert!(!os.short_read_drains(&ours));
@@ -213,7 +216,8 @@ fn abstract_names_work_at_both_ends() {
     let named = socket::new(Domain::UNIX, Type::STREAM).unwrap();
     named.bind(&socket::abstract_address(client.as_bytes()).unwrap()).unwrap();
     named.connect(&socket::abstract_address(server.as_bytes()).unwrap()).unwrap();
-    let (_, peer) = os.accept(&mut listener).unwrap();
+    let mut peer = NetAddr::Unnamed;
+    os.accept(&mut listener, &mut peer).unwrap();
     assert_eq!(peer.to_string(), format!("@{client}"));
 }
 
@@ -231,6 +235,7 @@ fn peer_whose_path_fills_the_whole_address_is_accepted() {
     let client = socket::new(Domain::UNIX, Type::STREAM).unwrap();
     raw::tests::bind_whole_path(&client, path.as_bytes());
     client.connect(&socket::path_address(&dir.path("server")).unwrap()).unwrap();
-    let (_, peer) = os.accept(&mut listener).unwrap();
+    let mut peer = NetAddr::Unnamed;
+    os.accept(&mut listener, &mut peer).unwrap();
     assert_eq!(peer.to_string(), path);
 }
