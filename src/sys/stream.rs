@@ -17,15 +17,11 @@ const _: () = assert!(size_of::<OsStream>() == 8);
 /// What came from outside is adopted: a duplicate of the descriptor may still be open.
 #[derive(Debug)]
 enum Kind {
-    Tcp {
-        file: File,
-        is_adopted: bool,
-    },
+    Tcp(File),
+    AdoptedTcp(File),
     /// A Unix socket, or one of a rarer sort.
-    Socket {
-        file: File,
-        is_adopted: bool,
-    },
+    Socket(File),
+    AdoptedSocket(File),
     /// A terminal, a serial line, a FIFO that was opened for both.
     Duplex(File),
     /// The read end of a pipe.
@@ -40,14 +36,7 @@ impl OsStream {
     /// A socket of our own making.
     #[inline]
     pub(super) fn new(socket: OwnedFd, is_tcp: bool) -> OsStream {
-        OsStream::socket(socket.into(), is_tcp, false)
-    }
-
-    fn socket(file: File, is_tcp: bool, is_adopted: bool) -> OsStream {
-        OsStream(match is_tcp {
-            true => Kind::Tcp { file, is_adopted },
-            false => Kind::Socket { file, is_adopted },
-        })
+        OsStream(if is_tcp { Kind::Tcp(socket.into()) } else { Kind::Socket(socket.into()) })
     }
 
     /// A descriptor from outside.
@@ -63,7 +52,8 @@ impl OsStream {
         }
         let file = fd.into();
         Ok(match (found, access) {
-            (Some(found), _) => OsStream::socket(file, found.is_tcp, true),
+            (Some(found), _) if found.is_tcp => OsStream(Kind::AdoptedTcp(file)),
+            (Some(_), _) => OsStream(Kind::AdoptedSocket(file)),
             (None, (true, true)) => OsStream(Kind::Duplex(file)),
             (None, (_, false)) => OsStream(Kind::Input(file)),
             (None, (false, _)) => OsStream(Kind::Output(file)),
@@ -74,7 +64,10 @@ impl OsStream {
     #[inline(always)]
     fn as_socket(&self) -> Option<BorrowedFd<'_>> {
         match &self.0 {
-            Kind::Tcp { file, .. } | Kind::Socket { file, .. } => Some(file.as_fd()),
+            Kind::Tcp(file)
+            | Kind::AdoptedTcp(file)
+            | Kind::Socket(file)
+            | Kind::AdoptedSocket(file) => Some(file.as_fd()),
             _ => None,
         }
     }
@@ -83,7 +76,7 @@ impl OsStream {
     #[inline(always)]
     pub(super) fn as_tcp(&self) -> Option<BorrowedFd<'_>> {
         match &self.0 {
-            Kind::Tcp { file, .. } => Some(file.as_fd()),
+            Kind::Tcp(file) | Kind::AdoptedTcp(file) => Some(file.as_fd()),
             _ => None,
         }
     }
@@ -121,10 +114,8 @@ impl OsStream {
         match &self.0 {
             Kind::Finished => Ok(0), // what never had a peer's direction ends with our own
             Kind::Output(_) => Err(io::ErrorKind::WouldBlock.into()),
-            Kind::Tcp { file, .. }
-            | Kind::Socket { file, .. }
-            | Kind::Duplex(file)
-            | Kind::Input(file) => (&*file).read(into),
+            Kind::Duplex(file) | Kind::Input(file) => (&*file).read(into),
+            _ => unreachable!("a socket is read as one"),
         }
     }
 
@@ -163,18 +154,15 @@ impl OsStream {
     #[inline(always)] // on the way of every connection
     pub(super) fn close_own(self) -> Result<(), OsStream> {
         match self.0 {
-            Kind::Tcp { file, is_adopted: false } => raw::close(file.into()),
-            Kind::Socket { file, is_adopted: false } => drop(file),
+            Kind::Tcp(file) => raw::close(file.into()),
+            Kind::Socket(file) => drop(file),
             other => return Err(OsStream(other)),
         }
         Ok(())
     }
 
     pub(super) fn reset_on_close(&self) -> io::Result<()> {
-        match &self.0 {
-            Kind::Tcp { file, .. } => socket::reset_on_close(file.as_fd()),
-            _ => Ok(()),
-        }
+        self.as_tcp().map_or(Ok(()), socket::reset_on_close)
     }
 }
 
@@ -185,9 +173,9 @@ impl Socket for OsStream {
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         match &self.0 {
-            Kind::Tcp { file, .. } | Kind::Socket { file, .. } => Some(file.as_fd()),
             Kind::Duplex(file) | Kind::Input(file) | Kind::Output(file) => Some(file.as_fd()),
             Kind::Finished => None,
+            _ => self.as_socket(),
         }
     }
 }
