@@ -19,6 +19,8 @@ pub(crate) struct Budget {
     permit: Option<u32>,
     /// Who waits to be read, in order.
     starved: VecDeque<u32>,
+    /// Whether the limit is not passed and nobody has the permit: kept, as every request asks.
+    is_calm: bool,
 }
 
 impl Budget {
@@ -30,6 +32,7 @@ impl Budget {
             progress: Time::ZERO,
             permit: None,
             starved: VecDeque::new(),
+            is_calm: true,
         }
     }
 
@@ -49,7 +52,14 @@ impl Budget {
     /// Whether everybody may read.
     #[inline]
     pub(crate) fn is_calm(&self) -> bool {
-        !self.is_over() && self.permit.is_none()
+        debug_assert_eq!(self.is_calm, !self.is_over() && self.permit.is_none());
+        self.is_calm
+    }
+
+    /// Something has changed that decides about it.
+    #[inline]
+    fn judge_calm(&mut self) {
+        self.is_calm = !self.is_over() && self.permit.is_none();
     }
 
     #[inline]
@@ -57,6 +67,7 @@ impl Budget {
         let was_over = self.is_over();
         self.used += bytes;
         self.most = self.most.max(self.used);
+        self.judge_calm();
         if self.is_over() && !was_over {
             self.progress = now;
             log::debug!("{} bytes are buffered: reading one connection at a time", self.used);
@@ -69,6 +80,7 @@ impl Budget {
         if bytes > 0 {
             self.used -= bytes;
             self.progress = now;
+            self.judge_calm();
         }
     }
 
@@ -90,6 +102,7 @@ impl Budget {
         }
         if self.permit.is_none() && self.starved.is_empty() {
             self.permit = Some(slot);
+            self.judge_calm();
             return true;
         }
         self.starved.push_back(slot);
@@ -106,6 +119,7 @@ impl Budget {
     pub(crate) fn pass_on(&mut self, slot: u32) {
         if self.has_permit(slot) {
             self.permit = None;
+            self.judge_calm();
         }
     }
 
@@ -114,10 +128,12 @@ impl Budget {
     pub(crate) fn next_admitted(&mut self) -> Option<u32> {
         if !self.is_over() {
             self.permit = None;
+            self.judge_calm();
             return self.starved.pop_front();
         }
         if self.permit.is_none() {
             self.permit = self.starved.pop_front();
+            self.judge_calm();
             return self.permit;
         }
         None // its holder is the only one who may read, and does not wait
