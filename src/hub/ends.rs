@@ -28,9 +28,8 @@ impl Hub {
     /// An orderly end: what is queued is delivered first.
     pub(crate) fn close(&mut self, slot: u32) {
         let row = &self.rows[slot as usize];
-        let has_ended = row.phase == Phase::Open && row.flags.has(Flags::EOF_SEEN);
         let is_staged = self.stage.is_open_for(slot) && !self.stage.is_empty();
-        if has_ended && row.outbox.is_none() && !is_staged {
+        if row.has_peer_ended() && row.outbox.is_none() && !is_staged {
             self.enter(slot, Phase::Closed); // nothing that it sent is unread, and nothing waits
         } else {
             self.close_in_time(slot);
@@ -95,36 +94,53 @@ impl Hub {
 
     #[inline(always)] // on the way of every connection
     pub(crate) fn enter(&mut self, slot: u32, phase: Phase) {
-        if log::log_enabled!(Level::Trace) {
-            self.trace_phase(slot, phase);
+        let is_waiting = self.rows[slot as usize].flags.has(Flags::STARVED);
+        if is_waiting || self.budget.has_permit(slot) || log::max_level() >= Level::Trace {
+            self.enter_unusual(slot, phase);
+        } else {
+            self.enter_usual(slot, phase);
         }
+    }
+
+    #[inline(always)]
+    fn enter_usual(&mut self, slot: u32, phase: Phase) {
         let row = &mut self.rows[slot as usize];
         self.is_disturbed = true;
         row.enter(phase, self.now);
         if phase > Phase::Open {
             self.stage.refuse(slot);
             row.flags.clear(Flags::ABOVE_HIGH.with(Flags::HELD).with(Flags::PAUSED));
-            if row.flags.has(Flags::STARVED) || self.budget.has_permit(slot) {
-                self.leave_line(slot);
-            }
         }
         if phase == Phase::Closed {
-            self.ended.push(slot);
             self.wants_work = true;
+            push(&mut self.ended, slot);
         }
     }
 
-    /// A connection will not be read any more, for which it had to wait, or others had to.
-    #[inline(never)] // nobody waits as a rule
-    fn leave_line(&mut self, slot: u32) {
-        self.rows[slot as usize].flags.clear(Flags::STARVED);
-        self.budget.leave_line(slot);
-        self.budget.pass_on(slot);
-    }
-
-    #[cold]
+    /// It is to be traced; or it had to wait to be read, or others had to for it.
     #[inline(never)]
-    fn trace_phase(&self, slot: u32, phase: Phase) {
+    fn enter_unusual(&mut self, slot: u32, phase: Phase) {
         log::trace!("{}: {:?} → {phase:?}", self.id(slot), self.rows[slot as usize].phase);
+        self.enter_usual(slot, phase);
+        if phase > Phase::Open {
+            self.rows[slot as usize].flags.clear(Flags::STARVED);
+            self.budget.leave_line(slot);
+            self.budget.pass_on(slot);
+        }
     }
+}
+
+/// As [`Vec::push`], which keeps registers busy for when there is no room.
+#[inline(always)]
+fn push(list: &mut Vec<u32>, slot: u32) {
+    if list.len() < list.capacity() {
+        list.push(slot);
+    } else {
+        push_growing(list, slot);
+    }
+}
+
+#[inline(never)]
+fn push_growing(list: &mut Vec<u32>, slot: u32) {
+    list.push(slot);
 }

@@ -38,7 +38,7 @@ use self::counters::Ledger;
 use self::groups::Groups;
 use self::limits::Limits;
 use self::notices::{Notice, Notices};
-use self::outbound::{Flags, Outbound};
+use self::outbound::{Backlog, Extras, Flags, Outbound};
 pub(crate) use self::phase::Phase;
 use self::pulse::Stopwatch;
 use self::stage::Stage;
@@ -132,16 +132,24 @@ impl Hub {
     #[inline(always)] // on the way of every connection
     pub(crate) fn remove(&mut self, slot: u32) -> Flags {
         let Outbound { outbox, extras, flags, .. } = self.rows.remove(slot as usize);
+        if outbox.is_some() || extras.is_some() {
+            self.let_go(outbox, extras);
+        }
+        if self.rows.is_empty() {
+            self.agenda.wake_nobody();
+        }
+        flags
+    }
+
+    /// What a row held beside itself goes after it.
+    #[inline(never)] // as a rule there is none
+    fn let_go(&mut self, outbox: Option<Box<Backlog>>, extras: Option<Box<Extras>>) {
         if let Some(extras) = extras {
             self.leave_all(extras.groups);
         }
         if let Some(mut backlog) = outbox {
             self.budget.release(backlog.bytes.clear(), self.now);
         }
-        if self.rows.is_empty() {
-            self.agenda.wake_nobody();
-        }
-        flags
     }
 
     /// Gives back the memory of a table that is empty.

@@ -1,7 +1,7 @@
 //! A row of the hub: the half of a connection that any callback may write to.
 
 use std::fmt;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use super::Phase;
@@ -69,7 +69,7 @@ impl Outbound {
             peer: Peer::new(peer),
             endpoint,
             // Nothing has told that a connection that is made takes no bytes.
-            flags: if phase == Phase::Open { Flags::WRITABLE } else { Flags::default() },
+            flags: if phase == Phase::Open { Flags::WRITABLE } else { Flags::NOT_OPEN },
             phase,
         }
     }
@@ -95,19 +95,21 @@ impl Outbound {
     /// Whether the handler is shown input as it comes.
     #[inline]
     pub(crate) fn wants_input(&self) -> bool {
-        const UNWANTED: Flags = Flags::PAUSED.with(Flags::HELD).with(Flags::DEAF);
-        self.phase == Phase::Open && !self.flags.has(UNWANTED)
+        const UNWANTED: Flags =
+            Flags::NOT_OPEN.with(Flags::PAUSED).with(Flags::HELD).with(Flags::DEAF);
+        !self.flags.has(UNWANTED)
     }
 
     /// Whether there may be input, and it is wanted.
     #[inline]
     pub(crate) fn may_read(&self) -> bool {
         const DECIDING: Flags = Flags::READABLE
+            .with(Flags::NOT_OPEN)
             .with(Flags::EOF_SEEN)
             .with(Flags::PAUSED)
             .with(Flags::HELD)
             .with(Flags::DEAF);
-        self.phase == Phase::Open && self.flags.0 & DECIDING.0 == Flags::READABLE.0
+        self.flags.0 & DECIDING.0 == Flags::READABLE.0
     }
 
     /// Whether it is in the state in which nearly every request finds it: open, on no list, with
@@ -115,8 +117,7 @@ impl Outbound {
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         const INDIFFERENT: Flags = Flags::HEARD.with(Flags::READABLE);
-        let is_plain =
-            self.phase == Phase::Open && self.flags.0 & !INDIFFERENT.0 == Flags::WRITABLE.0;
+        let is_plain = self.flags.0 & !INDIFFERENT.0 == Flags::WRITABLE.0;
         debug_assert!(!is_plain || self.outbox.is_none(), "what waits is dirty, or blocked");
         is_plain
     }
@@ -163,8 +164,16 @@ impl Outbound {
         self.extras.as_mut()?.reason.take()
     }
 
+    /// Whether it is open, and its peer's end was read.
+    #[inline]
+    pub(crate) fn has_peer_ended(&self) -> bool {
+        const BOTH: Flags = Flags::NOT_OPEN.with(Flags::EOF_SEEN);
+        self.flags.0 & BOTH.0 == Flags::EOF_SEEN.0
+    }
+
     pub(crate) fn check(&self) {
         let flags = self.flags;
+        assert_eq!(flags.has(Flags::NOT_OPEN), self.phase != Phase::Open, "the flag of the phase");
         if let Some(backlog) = &self.outbox {
             assert!(!backlog.bytes.is_empty(), "an empty outbox is taken away");
             assert!(self.phase < Phase::Lingering, "nothing waits once our end was sent");
@@ -208,6 +217,11 @@ impl Outbound {
         debug_assert!(phase > self.phase, "phases go forward only");
         self.stop_clock();
         (self.phase, self.clock) = (phase, Clock::begin(now));
+        if phase == Phase::Open {
+            self.flags.clear(Flags::NOT_OPEN);
+        } else {
+            self.flags.set(Flags::NOT_OPEN);
+        }
     }
 
     /// When the current phase began.
@@ -262,33 +276,40 @@ impl Outbound {
 
 /// A peer's address, small for the usual kind.
 pub(crate) enum Peer {
-    V4(SocketAddrV4),
-    Unnamed,
-    Other(Box<NetAddr>),
+    V4 {
+        ip: u32,
+        port: u16,
+    },
+    /// `None` has no name.
+    Other(Option<Box<NetAddr>>),
 }
 
 impl Peer {
     #[inline]
     pub(crate) fn new(address: &NetAddr) -> Peer {
         match address {
-            NetAddr::Inet(SocketAddr::V4(v4)) => Peer::V4(SocketAddrV4::new(*v4.ip(), v4.port())),
-            NetAddr::Unnamed => Peer::Unnamed,
+            // Asked for first, and alone, it is one comparison.
+            NetAddr::Inet(SocketAddr::V4(v4)) => {
+                Peer::V4 { ip: v4.ip().to_bits(), port: v4.port() }
+            }
             other => Peer::Other(boxed(other)),
         }
     }
 
     pub(crate) fn address(&self) -> NetAddr {
         match self {
-            Peer::V4(v4) => NetAddr::Inet((*v4).into()),
-            Peer::Unnamed => NetAddr::Unnamed,
-            Peer::Other(other) => (**other).clone(),
+            Peer::V4 { ip, port } => {
+                NetAddr::Inet(SocketAddrV4::new(Ipv4Addr::from_bits(*ip), *port).into())
+            }
+            Peer::Other(None) => NetAddr::Unnamed,
+            Peer::Other(Some(other)) => (**other).clone(),
         }
     }
 }
 
 #[inline(never)]
-fn boxed(address: &NetAddr) -> Box<NetAddr> {
-    Box::new(address.clone())
+fn boxed(address: &NetAddr) -> Option<Box<NetAddr>> {
+    (*address != NetAddr::Unnamed).then(|| Box::new(address.clone()))
 }
 
 /// A set of facts about a connection.
@@ -334,6 +355,8 @@ impl Flags {
     pub(crate) const CLOCK_HELD: Flags = Flags(1 << 17);
     /// The reactor is shutting down: no more is read.
     pub(crate) const DEAF: Flags = Flags(1 << 21);
+    /// Its phase is not [`Phase::Open`]: said here too, for one comparison to tell who is plain.
+    pub(crate) const NOT_OPEN: Flags = Flags(1 << 20);
     /// On the list of those to be read.
     pub(crate) const RUNNABLE: Flags = Flags(1 << 18);
     /// It has had its turn at reading, and an edge may tell of it once more.
