@@ -37,8 +37,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 {
                     self.read_straight(slot, most, course);
                 }
-                Edge { token: Token::Connection(slot), ready } => {
-                    self.take_unusual(slot, ready, most, is_watched, course);
+                Edge { token: Token::Connection(slot), ready }
+                    if ready.without(Readiness::WRITABLE) == EOF && !is_watched =>
+                {
+                    self.eof_straight(slot, most, course);
                 }
                 _ => self.take_other(course),
             }
@@ -126,24 +128,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         hub.stage.end();
     }
 
-    /// It is no usual request.
-    #[inline(never)]
-    fn take_unusual(
-        &mut self,
-        slot: u32,
-        ready: Readiness,
-        most: usize,
-        is_watched: bool,
-        course: &mut Course,
-    ) {
-        if ready.without(Readiness::WRITABLE) == EOF && !is_watched {
-            self.eof_straight(slot, most, course);
-        } else {
-            self.note_edge(Edge { token: Token::Connection(slot), ready });
-        }
-    }
-
-    /// It is no connection's.
+    /// It is no connection's, or no usual one.
     #[inline(never)]
     fn take_other(&mut self, course: &mut Course) {
         match self.platform.edge(course.next) {
@@ -157,7 +142,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// The turn at reading of a connection whose peer has ended its direction, as a rule with
     /// nothing before that.
-    #[inline(never)] // once in a connection's life
+    #[inline(never)] // for the straight path to have the registers to itself
     fn eof_straight(&mut self, slot: u32, most: usize, course: &mut Course) {
         let index = slot as usize;
         let hub = &mut self.desk.hub;

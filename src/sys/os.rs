@@ -235,7 +235,7 @@ impl Platform for Os {
         stream.connected()
     }
 
-    #[inline]
+    #[inline(always)] // on the way of every request
     fn read(&mut self, stream: &mut OsStream, into: &mut [u8]) -> io::Result<usize> {
         stream.read(into)
     }
