@@ -97,7 +97,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         listening.rest = None;
         hub.counters.accepted.add(1);
         self.accept_rate.note(hub.now);
-        let is_spread = listening.spread == Spread::Over && self.neighbours.is_some();
+        let is_spread = listening.spread == Spread::Over;
         match self.desk.handle.enter(peer, &hub.limits) {
             Ok(()) if is_spread => self.place(Arrival { stream, peer: peer.clone(), endpoint: id }),
             Ok(()) => {
@@ -244,7 +244,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         &mut self,
         listener: u32,
         id: EndpointId,
-        mut stream: P::Stream,
+        stream: P::Stream,
         peer: &NetAddr,
         asked: Asked<M>,
         first_look: Time,
@@ -257,15 +257,20 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.note_return(Callback::Service, listener);
         let hub = &mut self.desk.hub;
         let slot = hub.insert(Phase::Open, peer, id.number());
-        if let Err(error) = self.platform.register_stream(&mut stream, Token::Connection(slot)) {
-            return self.free_unwatched(slot, stream, handler, &error);
+        let Side { source: Some(source), inbound: Some(inbound) } =
+            Side::put(&mut self.sides, slot, Some(stream), handler)
+        else {
+            unreachable!("it has just been put there");
+        };
+        if let Err(error) = self.platform.register_stream(source, Token::Connection(slot)) {
+            return self.free_unwatched(slot, &error);
         }
-        let side = Side::put(&mut self.sides, slot, Some(stream), handler);
         hub.agenda.by(slot, first_look);
         hub.counters.opened.add(1);
         hub.stage.open_unread(slot);
         note_callback(hub, &self.platform, Callback::Open, slot);
-        let opened = called(side, &mut self.desk, slot, |handler, cx| handler.on_open(cx));
+        let opened =
+            called(inbound, Some(source), &mut self.desk, slot, |handler, cx| handler.on_open(cx));
         self.judge_called(slot, Callback::Open, opened);
         self.send_staged(slot);
         if !self.shutdown.is_running() {
@@ -300,14 +305,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// The socket cannot be watched: the client never comes to be one.
     #[cold]
-    fn free_unwatched(
-        &mut self,
-        slot: u32,
-        stream: P::Stream,
-        handler: Box<dyn StreamHandler<M>>,
-        error: &io::Error,
-    ) {
-        Side::put(&mut self.sides, slot, Some(stream), handler);
+    fn free_unwatched(&mut self, slot: u32, error: &io::Error) {
         let hub = &mut self.desk.hub;
         let what = format_args!("{}: cannot watch it, closed: {error}", hub.id(slot));
         hub.log(Notice::AcceptFailed, Level::Warn, what);

@@ -53,7 +53,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             self.desk.hub.open_stage(slot, &[]);
         }
         self.note_callback(kind, slot);
-        let outcome = called(&mut self.sides[slot as usize], &mut self.desk, slot, callback);
+        let Side { source, inbound } = &mut self.sides[slot as usize];
+        let inbound = inbound.as_mut().expect("whoever is called exists");
+        let outcome = called(inbound, source.as_ref(), &mut self.desk, slot, callback);
         let is_ok = self.judge_called(slot, kind, outcome);
         if answers == Answers::AtOnce {
             self.send_staged(slot);
@@ -149,17 +151,17 @@ const TOOK_TOO_MUCH: &str = "the handler took more than it was shown";
 
 /// Calls a handler so that a panic ends no more than its connection, and comes back as its message.
 #[inline(always)] // on the way of every connection
-pub(super) fn called<M: 'static, P: Platform, R>(
-    side: &mut Side<M, P>,
+pub(super) fn called<M: 'static, S: Socket, R>(
+    inbound: &mut Inbound<M>,
+    source: Option<&S>,
     desk: &mut Desk<M>,
     slot: u32,
     callback: impl FnOnce(&mut dyn StreamHandler<M>, &mut Context<'_, M>) -> R,
 ) -> Result<R, Said> {
-    let Inbound { handler, .. } = side.inbound.as_mut().expect("whoever is called exists");
-    let source = side.source.as_ref().map(|source| source as &dyn Socket);
+    let source = source.map(|source| source as &dyn Socket);
     // The handler is dropped after a panic without being called again, and of the desk every
     // change is whole by itself; so nothing half-done is seen.
-    unwound(|| callback(&mut **handler, &mut Context::new(desk, source, slot)))
+    unwound(|| callback(&mut *inbound.handler, &mut Context::new(desk, source, slot)))
 }
 
 /// What became of a callback that was guarded.

@@ -41,14 +41,12 @@ impl Rest {
 }
 
 impl<M: 'static, P: Platform> Reactor<M, P> {
-    /// Whether the limit on connections, or the rate of accepting, allows no more, but for
-    /// listeners that are held already.
+    /// Whether a listener may have to rest: the limit on connections, or the rate of accepting,
+    /// allows no more.
     #[inline(always)] // on the way of every connection
     pub(super) fn is_limited(&self) -> bool {
         let hub = &self.desk.hub;
-        let waits = hub.limits.when_full == WhenFull::Wait;
-        waits && self.desk.handle.is_full(&hub.limits)
-            || self.accept_rate.not_before(hub.now).is_some()
+        self.desk.handle.is_full(&hub.limits) || self.accept_rate.not_before(hub.now).is_some()
     }
 
     /// Has a listener wait where the limit on connections, or the rate of accepting, asks for it.

@@ -40,15 +40,19 @@ impl<M: 'static, P: Platform> Side<M, P> {
         handler: Box<dyn StreamHandler<M>>,
     ) -> &mut Side<M, P> {
         let index = slot as usize;
-        if index >= sides.len() {
-            sides.resize_with(index + 1, Side::default);
-        }
-        let side = &mut sides[index];
+        let side =
+            if index < sides.len() { &mut sides[index] } else { Side::make_room(sides, index) };
         let inbound = Some(Inbound { handler, rest: None });
         let former = std::mem::replace(side, Side { source, inbound });
         debug_assert!(former.source.is_none() && former.inbound.is_none(), "somebody else's place");
         std::mem::forget(former); // nothing is dropped, which would take a call to find out
         side
+    }
+
+    #[inline(never)] // most places have been somebody's
+    fn make_room(sides: &mut Vec<Side<M, P>>, index: usize) -> &mut Side<M, P> {
+        sides.resize_with(index + 1, Side::default);
+        &mut sides[index]
     }
 }
 
