@@ -83,7 +83,7 @@ impl<M: 'static> Desk<M> {
         to: Connect,
         handler: Box<dyn StreamHandler<M>>,
     ) -> ConnId {
-        self.handle.count_opened(self.hub.reactor);
+        self.handle.count_opened(&self.hub.counters);
         let slot = self.hub.insert(Phase::Connecting, &NetAddr::Unnamed, NO_ENDPOINT);
         let id = self.hub.id(slot);
         let row = self.hub.row(slot);

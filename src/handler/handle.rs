@@ -43,8 +43,6 @@ struct Shared<M: 'static> {
 struct Post<M: 'static> {
     mailbox: Mailbox<Letter<M>>,
     waker: Arc<dyn Wake>,
-    /// Connections open in this reactor.
-    load: AtomicUsize,
     /// What the reactor counts.
     ledger: Arc<Ledger>,
     /// Letters that the mailbox had no room for.
@@ -112,7 +110,6 @@ impl<M: 'static> Handle<M> {
         let post = |waker| Post {
             mailbox: Mailbox::new(mailbox),
             waker,
-            load: AtomicUsize::new(0),
             ledger: Arc::default(),
             letters_refused: AtomicU64::new(0),
             shutdown: AtomicU64::new(NO_SHUTDOWN),
@@ -286,7 +283,7 @@ impl<M: 'static> Handle<M> {
     /// # Panics
     /// If there is no reactor of this number.
     pub fn load(&self, reactor: usize) -> usize {
-        self.shared.posts[reactor].load.load(Ordering::Relaxed)
+        self.shared.posts[reactor].ledger.load.load(Ordering::Relaxed)
     }
 
     /// Says which addresses may connect from now on, and send datagrams. Connections that are
@@ -335,8 +332,8 @@ impl<M: 'static> Handle<M> {
         EndpointId::new(self.shared.next_endpoint.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub(crate) fn ledger(&self, reactor: u32) -> Arc<Ledger> {
-        self.shared.posts[reactor as usize].ledger.clone()
+    pub(crate) fn ledger(&self, reactor: u32) -> &Arc<Ledger> {
+        &self.shared.posts[reactor as usize].ledger
     }
 
     pub(crate) fn wake(&self, reactor: usize) {
@@ -382,14 +379,15 @@ impl<M: 'static> Handle<M> {
         self.connection_count() >= limits.connections
     }
 
-    pub(crate) fn count_opened(&self, reactor: u32) {
+    /// Counts one connection more of the reactor whose ledger this is.
+    pub(crate) fn count_opened(&self, ledger: &Ledger) {
         self.shared.open.fetch_add(1, Ordering::Relaxed);
-        self.shared.posts[reactor as usize].load.fetch_add(1, Ordering::Relaxed);
+        ledger.load.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts one connection less; where a listener anywhere waits for that, all are woken.
-    pub(crate) fn count_closed(&self, reactor: u32) {
-        self.shared.posts[reactor as usize].load.fetch_sub(1, Ordering::Relaxed);
+    pub(crate) fn count_closed(&self, ledger: &Ledger) {
+        ledger.load.fetch_sub(1, Ordering::Relaxed);
         let open = self.shared.open.fetch_sub(1, Ordering::SeqCst) - 1;
         if open < self.shared.accept_below.load(Ordering::SeqCst)
             && self.shared.accept_below.swap(0, Ordering::SeqCst) > 0

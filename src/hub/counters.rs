@@ -5,6 +5,7 @@
 //! than numbers of its own would.
 
 use std::fmt;
+use std::sync::atomic::AtomicUsize;
 
 use super::pulse::Pulse;
 use super::reason::{CloseReason, Deadline};
@@ -37,6 +38,8 @@ macro_rules! counters {
         #[derive(Default)]
         pub(crate) struct Ledger {
             $(pub(crate) $name: Count,)+
+            /// Connections open in the reactor. Whoever hands one over counts it.
+            pub(crate) load: AtomicUsize,
             pub(crate) buffered_bytes: Count,
             pub(crate) buffered_bytes_most: Count,
             pub(crate) turn_time: Histograph,

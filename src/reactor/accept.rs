@@ -101,7 +101,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         match self.desk.handle.enter(peer, &hub.limits) {
             Ok(()) if is_spread => self.place(Arrival { stream, peer: peer.clone(), endpoint: id }),
             Ok(()) => {
-                self.desk.handle.count_opened(hub.reactor);
+                self.desk.handle.count_opened(&hub.counters);
                 let asked = listening.ask(hub, &self.platform, slot, peer);
                 self.welcome(slot, id, stream, peer, asked, first_look);
             }
@@ -186,14 +186,14 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         if let Some(neighbours) = self.neighbours.as_mut().filter(|_| self.shutdown.is_running()) {
             let to = neighbours.choose(handle);
             if to != me {
-                handle.count_opened(to);
+                handle.count_opened(handle.ledger(to));
                 let Err(back) = neighbours.hand_over(to, arrival, handle) else { return };
-                handle.count_opened(me);
-                handle.count_closed(to);
+                handle.count_opened(&self.desk.hub.counters);
+                handle.count_closed(handle.ledger(to));
                 return self.open_arrival(back);
             }
         }
-        handle.count_opened(me);
+        handle.count_opened(&self.desk.hub.counters);
         self.open_arrival(arrival);
     }
 
@@ -234,7 +234,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     fn turn_away(&mut self, stream: P::Stream, peer: &NetAddr) {
         self.platform.close(stream);
         self.desk.handle.leave(peer, &self.desk.hub.limits);
-        self.desk.handle.count_closed(self.desk.hub.reactor);
+        self.desk.handle.count_closed(&self.desk.hub.counters);
     }
 
     /// Makes a connection of a stream that was accepted and counted, at the listener in this place,

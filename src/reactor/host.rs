@@ -119,7 +119,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 return Err(error);
             }
         };
-        self.desk.handle.count_opened(self.desk.hub.reactor);
+        self.desk.handle.count_opened(&self.desk.hub.counters);
         let slot = self.insert(stream, handler, &NetAddr::Unnamed, NO_ENDPOINT);
         if let Err(error) = self.register(slot) {
             self.free(slot);

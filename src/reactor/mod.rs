@@ -174,7 +174,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         index: u32,
         neighbours: Option<Neighbours<P::Stream>>,
     ) -> io::Result<Reactor<M, P>> {
-        let mut hub = Hub::new(index, limits.checked()?, handle.ledger(index));
+        let mut hub = Hub::new(index, limits.checked()?, handle.ledger(index).clone());
         hub.now = platform.now();
         let accept_rate = Rate::per_second(hub.limits.accepts_per_second);
         Ok(Reactor {
@@ -310,7 +310,7 @@ impl<M: 'static, P: Platform> Drop for Reactor<M, P> {
         for arrival in arrivals {
             self.platform.close(arrival.stream);
             self.desk.handle.leave(&arrival.peer, &self.desk.hub.limits);
-            self.desk.handle.count_closed(self.desk.hub.reactor);
+            self.desk.handle.count_closed(&self.desk.hub.counters);
         }
         for stream in self.sides.iter_mut().filter_map(|side| side.source.take()) {
             self.platform.close(stream);
@@ -320,7 +320,7 @@ impl<M: 'static, P: Platform> Drop for Reactor<M, P> {
             if row.is_accepted() {
                 self.desk.handle.leave(&row.peer.address(), &self.desk.hub.limits);
             }
-            self.desk.handle.count_closed(self.desk.hub.reactor);
+            self.desk.handle.count_closed(&self.desk.hub.counters);
         }
     }
 }

@@ -94,7 +94,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 self.platform.close(stream);
             }
         }
-        handle.count_closed(hub.reactor);
+        handle.count_closed(&hub.counters);
         let Inbound { handler, rest } = inbound.take()?;
         if let Some(rest) = rest {
             self.recycle(rest);

@@ -28,8 +28,9 @@ impl Watchdog {
     /// # Errors
     /// A thread cannot be had.
     pub fn start<M: 'static>(handle: &Handle<M>, threshold: Duration) -> io::Result<Watchdog> {
-        let ledgers: Vec<Arc<Ledger>> =
-            (0..handle.reactor_count()).map(|reactor| handle.ledger(reactor as u32)).collect();
+        let ledgers: Vec<Arc<Ledger>> = (0..handle.reactor_count())
+            .map(|reactor| handle.ledger(reactor as u32).clone())
+            .collect();
         let period = (threshold / LOOKS).max(Duration::from_millis(1));
         let (stop, stopped) = mpsc::channel();
         let watch = move || {
