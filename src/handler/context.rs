@@ -193,7 +193,7 @@ impl<M: 'static> Desk<M> {
 
     fn live(&self, id: ConnId) -> Result<u32, Gone> {
         let slot = self.hub.resolve(id)?;
-        if self.hub.rows[slot as usize].phase == Phase::Closed { Err(Gone) } else { Ok(slot) }
+        if self.hub.rows[slot as usize].phase() == Phase::Closed { Err(Gone) } else { Ok(slot) }
     }
 
     /// Sends bytes to every member of a group on *this* reactor, and says what became of it.

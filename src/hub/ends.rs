@@ -19,7 +19,7 @@ impl Hub {
 
     /// As [`close`](Hub::close), for a reason. The first that is given stays.
     pub(crate) fn close_for(&mut self, slot: u32, reason: CloseReason) {
-        if self.rows[slot as usize].phase <= Phase::Open {
+        if self.rows[slot as usize].phase() <= Phase::Open {
             self.set_reason(slot, reason);
             self.close(slot);
         }
@@ -38,7 +38,7 @@ impl Hub {
 
     #[inline(never)] // most peers end first
     fn close_in_time(&mut self, slot: u32) {
-        match self.rows[slot as usize].phase {
+        match self.rows[slot as usize].phase() {
             Phase::Connecting => self.end(slot, CloseReason::Closed),
             Phase::Open => {
                 self.enter(slot, Phase::Flushing);
@@ -53,11 +53,11 @@ impl Hub {
     pub(crate) fn end(&mut self, slot: u32, reason: CloseReason) {
         let staged = if self.stage.is_open_for(slot) { self.stage.len() } else { 0 };
         let row = &mut self.rows[slot as usize];
-        if row.phase == Phase::Closed {
+        if row.phase() == Phase::Closed {
             return;
         }
         let undelivered = staged + row.outbox_len();
-        if row.phase != Phase::Lingering {
+        if row.phase() != Phase::Lingering {
             self.set_reason(slot, reason);
         }
         if staged > 0 {
@@ -76,7 +76,7 @@ impl Hub {
     /// As [`end`](Hub::end), and the peer is told by a reset: what it got must not look whole.
     pub(crate) fn abort(&mut self, slot: u32, reason: CloseReason) {
         let row = &mut self.rows[slot as usize];
-        if row.phase != Phase::Closed {
+        if row.phase() != Phase::Closed {
             row.flags.set(Flags::RESET);
             self.end(slot, reason);
         }
@@ -120,7 +120,7 @@ impl Hub {
     /// It is to be traced; or it had to wait to be read, or others had to for it.
     #[inline(never)]
     fn enter_unusual(&mut self, slot: u32, phase: Phase) {
-        log::trace!("{}: {:?} → {phase:?}", self.id(slot), self.rows[slot as usize].phase);
+        log::trace!("{}: {:?} → {phase:?}", self.id(slot), self.rows[slot as usize].phase());
         self.enter_usual(slot, phase);
         if phase > Phase::Open {
             self.rows[slot as usize].flags.clear(Flags::STARVED);

@@ -282,7 +282,7 @@ impl Hub {
         let deadline = self.now + after;
         let most = self.limits.timers;
         let row = &mut self.rows[slot as usize];
-        if row.phase > Phase::Open {
+        if row.phase() > Phase::Open {
             return false;
         }
         let is_set = row.extras().timers.set(tag, deadline, most);
@@ -327,7 +327,7 @@ impl Hub {
             row.check();
             let slot = slot as u32;
             let flags = row.flags;
-            let is_over = row.phase == Phase::Closed;
+            let is_over = row.phase() == Phase::Closed;
             debug_assert!(!is_over || self.ended.contains(&slot), "nobody will free it");
             debug_assert!(!flags.has(Flags::DIRTY) || self.dirty.contains(&slot));
             debug_assert!(!flags.has(Flags::RUNNABLE) || self.runnable.contains(&slot));

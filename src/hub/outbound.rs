@@ -26,13 +26,12 @@ pub(crate) struct Outbound {
     /// The number of the endpoint that accepted it; `NO_ENDPOINT` for the others.
     pub(crate) endpoint: u32,
     pub(crate) flags: Flags,
-    pub(crate) phase: Phase,
 }
 
 pub(crate) const NO_ENDPOINT: u32 = u32::MAX;
 
 /// What a connection at rest costs in this table.
-const _: () = assert!(size_of::<Outbound>() <= 72);
+const _: () = assert!(size_of::<Outbound>() <= 64);
 
 /// Bytes that the system did not take yet.
 pub(crate) struct Backlog {
@@ -60,6 +59,8 @@ pub(crate) struct Extras {
 impl Outbound {
     #[inline]
     pub(crate) fn new(serial: u64, now: Time, phase: Phase, peer: &NetAddr, endpoint: u32) -> Self {
+        // Nothing has told that a connection that is made takes no bytes.
+        let facts = if phase == Phase::Open { Flags::WRITABLE } else { Flags::default() };
         Outbound {
             serial,
             last_activity: now,
@@ -68,10 +69,14 @@ impl Outbound {
             extras: None,
             peer: Peer::new(peer),
             endpoint,
-            // Nothing has told that a connection that is made takes no bytes.
-            flags: if phase == Phase::Open { Flags::WRITABLE } else { Flags::NOT_OPEN },
-            phase,
+            flags: facts.in_phase(phase),
         }
+    }
+
+    /// Where it stands.
+    #[inline]
+    pub(crate) fn phase(&self) -> Phase {
+        self.flags.phase()
     }
 
     /// Whether it came in by a listener, rather than being started or adopted by us.
@@ -89,7 +94,7 @@ impl Outbound {
     /// Whether a write is kept for the peer.
     #[inline]
     pub(crate) fn takes_writes(&self) -> bool {
-        self.phase.takes_writes() && !self.flags.has(Flags::FINISHING)
+        self.phase().takes_writes() && !self.flags.has(Flags::FINISHING)
     }
 
     /// Whether the handler is shown input as it comes.
@@ -148,7 +153,7 @@ impl Outbound {
     /// Whether there is anything to read for: input that is served, or to be discarded.
     #[inline]
     pub(crate) fn is_to_be_read(&self) -> bool {
-        self.is_served() || self.phase == Phase::Lingering
+        self.is_served() || self.phase() == Phase::Lingering
     }
 
     pub(crate) fn extras(&mut self) -> &mut Extras {
@@ -173,10 +178,9 @@ impl Outbound {
 
     pub(crate) fn check(&self) {
         let flags = self.flags;
-        assert_eq!(flags.has(Flags::NOT_OPEN), self.phase != Phase::Open, "the flag of the phase");
         if let Some(backlog) = &self.outbox {
             assert!(!backlog.bytes.is_empty(), "an empty outbox is taken away");
-            assert!(self.phase < Phase::Lingering, "nothing waits once our end was sent");
+            assert!(self.phase() < Phase::Lingering, "nothing waits once our end was sent");
             backlog.bytes.check();
         }
         assert!(
@@ -214,26 +218,22 @@ impl Outbound {
     /// Goes on to another phase at this moment.
     #[inline]
     pub(super) fn enter(&mut self, phase: Phase, now: Time) {
-        debug_assert!(phase > self.phase, "phases go forward only");
+        debug_assert!(phase > self.phase(), "phases go forward only");
         self.stop_clock();
-        (self.phase, self.clock) = (phase, Clock::begin(now));
-        if phase == Phase::Open {
-            self.flags.clear(Flags::NOT_OPEN);
-        } else {
-            self.flags.set(Flags::NOT_OPEN);
-        }
+        self.clock = Clock::begin(now);
+        self.flags = self.flags.in_phase(phase);
     }
 
     /// When the current phase began.
     pub(crate) fn phase_since(&self) -> Time {
-        let is_of_messages = self.phase == Phase::Open && self.flags.has(Flags::HEARD);
+        let is_of_messages = self.phase() == Phase::Open && self.flags.has(Flags::HEARD);
         debug_assert!(!is_of_messages, "the clock may be that of a message");
         Time::from_nanos(self.clock.0)
     }
 
     /// Starts the message clock anew: a message has begun, or some of it was taken.
     pub(crate) fn start_clock(&mut self, now: Time) {
-        debug_assert!(self.phase == Phase::Open && self.flags.has(Flags::HEARD), "it times this");
+        debug_assert!(self.phase() == Phase::Open && self.flags.has(Flags::HEARD), "it times this");
         if self.is_served() {
             self.flags.set(Flags::CLOCK_RUNS);
             self.flags.clear(Flags::CLOCK_HELD);
@@ -312,11 +312,38 @@ fn boxed(address: &NetAddr) -> Option<Box<NetAddr>> {
     (*address != NetAddr::Unnamed).then(|| Box::new(address.clone()))
 }
 
-/// A set of facts about a connection.
+/// A set of facts about a connection, and its phase: in one word, so that one comparison tells who is
+/// plain.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Flags(u32);
 
+const _: () = assert!(Phase::Open as i8 == 0, "the default");
+
 impl Flags {
+    /// Where the phase stands: some of these are set unless it is [`Phase::Open`].
+    const NOT_OPEN: Flags = Flags(0xff << 24);
+
+    #[inline]
+    fn phase(self) -> Phase {
+        const CONNECTING: i8 = Phase::Connecting as i8;
+        const OPEN: i8 = Phase::Open as i8;
+        const FLUSHING: i8 = Phase::Flushing as i8;
+        const LINGERING: i8 = Phase::Lingering as i8;
+        match (self.0 >> 24) as i8 {
+            CONNECTING => Phase::Connecting,
+            OPEN => Phase::Open,
+            FLUSHING => Phase::Flushing,
+            LINGERING => Phase::Lingering,
+            _ => Phase::Closed,
+        }
+    }
+
+    /// The same facts in this phase.
+    #[inline]
+    const fn in_phase(self, phase: Phase) -> Flags {
+        Flags(self.0 & !Flags::NOT_OPEN.0 | (phase as i8 as u8 as u32) << 24)
+    }
+
     /// Reading is worth trying: an edge said so, and no read has answered `WouldBlock` since.
     pub(crate) const READABLE: Flags = Flags(1);
     /// Writing is worth trying.
@@ -355,8 +382,6 @@ impl Flags {
     pub(crate) const CLOCK_HELD: Flags = Flags(1 << 17);
     /// The reactor is shutting down: no more is read.
     pub(crate) const DEAF: Flags = Flags(1 << 21);
-    /// Its phase is not [`Phase::Open`]: said here too, for one comparison to tell who is plain.
-    pub(crate) const NOT_OPEN: Flags = Flags(1 << 20);
     /// On the list of those to be read.
     pub(crate) const RUNNABLE: Flags = Flags(1 << 18);
     /// It has had its turn at reading, and an edge may tell of it once more.

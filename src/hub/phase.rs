@@ -16,17 +16,18 @@
 /// | Lingering | yes, discards | no | no | peer's FIN · byte cap · deadline |
 /// | Closed | no | no | no | reaped at the end of the turn |
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(i8)]
 pub(crate) enum Phase {
     /// An outgoing connection that is not made yet.
-    Connecting,
+    Connecting = -1,
     /// Bytes flow.
-    Open,
+    Open = 0,
     /// We are done, but what was queued is still being delivered.
-    Flushing,
+    Flushing = 1,
     /// All is delivered to the system and our end was sent; the peer's is awaited.
-    Lingering,
+    Lingering = 2,
     /// Over. The handler is told, then the place comes free.
-    Closed,
+    Closed = 3,
 }
 
 impl Phase {

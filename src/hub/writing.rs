@@ -118,7 +118,7 @@ impl Hub {
             row.outbox = None;
             return;
         }
-        if is_new && row.phase != Phase::Connecting {
+        if is_new && row.phase() != Phase::Connecting {
             self.agenda.by(slot, now + self.limits.write_progress);
         }
         self.budget.add(charge, now);

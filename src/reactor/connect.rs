@@ -51,7 +51,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         for Outgoing { id, to, handler } in std::mem::take(&mut self.desk.outgoing) {
             let slot = id.slot();
             self.fill(slot, handler);
-            if self.desk.hub.row(slot).phase != Phase::Connecting {
+            if self.desk.hub.row(slot).phase() != Phase::Connecting {
                 continue; // ended again before it began; `reap` tells its handler
             }
             if !self.shutdown.is_running() {
@@ -75,7 +75,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     pub(super) fn take_look_ups(&mut self) {
         while let Some((id, answer)) = self.platform.next_look_up() {
             let Ok(slot) = self.desk.hub.resolve(id) else { continue }; // given up meanwhile
-            if self.desk.hub.row(slot).phase != Phase::Connecting {
+            if self.desk.hub.row(slot).phase() != Phase::Connecting {
                 continue;
             }
             match answer {

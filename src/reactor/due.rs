@@ -57,7 +57,9 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let now = hub.now;
         match overdue(&hub.rows[slot as usize], &hub.limits, now) {
             Some(deadline) => self.time_out(slot, deadline),
-            None if hub.rows[slot as usize].phase == Phase::Connecting => self.attempt_again(slot),
+            None if hub.rows[slot as usize].phase() == Phase::Connecting => {
+                self.attempt_again(slot)
+            }
             None => self.fire_timers(slot),
         }
         self.note_deadline(slot);
@@ -74,7 +76,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let hub = &mut self.desk.hub;
         log::debug!("{} timed out: {deadline}", hub.id(slot));
         let reason = CloseReason::TimedOut(deadline);
-        match (hub.row(slot).phase, deadline) {
+        match (hub.row(slot).phase(), deadline) {
             (Phase::Lingering, _) => hub.enter(slot, Phase::Closed),
             // Nothing more can be delivered to one that does not read.
             (_, Deadline::WriteProgress | Deadline::Flush) => hub.abort(slot, reason),
@@ -89,7 +91,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let extras = self.desk.hub.row(slot).extras.as_ref();
         for _ in 0..extras.map_or(0, |extras| extras.timers.count_due(now)) {
             let row = self.desk.hub.row(slot);
-            if row.phase != Phase::Open {
+            if row.phase() != Phase::Open {
                 return;
             }
             let due = row.extras.as_mut().and_then(|extras| extras.timers.pop_due(now));
@@ -140,7 +142,7 @@ fn overdue(row: &Outbound, limits: &Limits, now: Time) -> Option<Deadline> {
 fn next_deadline(row: &Outbound, limits: &Limits) -> Time {
     let next = deadlines(row, limits).into_iter().fold(Time::MAX, |next, (at, _)| next.min(at));
     match &row.extras {
-        Some(extras) if row.phase == Phase::Open => {
+        Some(extras) if row.phase() == Phase::Open => {
             extras.timers.next().map_or(next, |timer| next.min(timer))
         }
         _ => next,
@@ -152,7 +154,7 @@ fn next_deadline(row: &Outbound, limits: &Limits) -> Time {
 fn deadlines(row: &Outbound, limits: &Limits) -> [(Time, Deadline); 5] {
     const NONE: (Time, Deadline) = (Time::MAX, Deadline::Idle);
     let extras = row.extras.as_ref();
-    match row.phase {
+    match row.phase() {
         Phase::Connecting => {
             let within = extras.and_then(|extras| extras.connect_within);
             let deadline = row.phase_since() + within.unwrap_or(limits.connect);

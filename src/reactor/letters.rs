@@ -117,7 +117,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let Ok(slot) = self.desk.hub.resolve(id) else {
             return self.lose_message(id, message);
         };
-        let phase = self.desk.hub.row(slot).phase;
+        let phase = self.desk.hub.row(slot).phase();
         match phase {
             Phase::Open => {
                 self.call(slot, Callback::Message, Answers::Later, |handler, cx| {

@@ -244,7 +244,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         if row.outbox.is_some() {
             log::trace!("{}: resumed, {} bytes wait", hub.id(slot), hub.backlog(slot));
             hub.mark_dirty(slot);
-        } else if row.phase == Phase::Connecting {
+        } else if row.phase() == Phase::Connecting {
             hub.mark_dirty(slot);
         }
     }
@@ -268,7 +268,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             let waits = self.desk.outgoing.iter().any(|asked| asked.id.slot() as usize == slot);
             assert!(inbound.is_some() || waits, "a row without a handler");
             assert!(
-                source.is_some() || row.phase != Phase::Open || waits,
+                source.is_some() || row.phase() != Phase::Open || waits,
                 "a row without a socket"
             );
             if let Some(rest) = inbound.and_then(|inbound| inbound.rest.as_ref()) {

@@ -33,7 +33,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 continue;
             }
             row.flags.clear(Flags::RUNNABLE);
-            match row.phase {
+            match row.phase() {
                 Phase::Open => self.read_within_budget(slot),
                 Phase::Lingering => self.discard(slot),
                 Phase::Connecting | Phase::Flushing | Phase::Closed => {}
@@ -203,7 +203,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let len = inbound.rest.as_ref().map_or(0, |rest| rest.len());
         let now = hub.now;
         let row = &mut hub.rows[slot as usize];
-        if len == 0 || row.phase > Phase::Open {
+        if len == 0 || row.phase() > Phase::Open {
             row.stop_clock();
             self.drop_rest(slot);
             return;
@@ -259,7 +259,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Lingering: what still comes is read and thrown away, until the peer's end.
     fn discard(&mut self, slot: u32) {
         let mut budget = self.desk.hub.limits.read_budget_bytes;
-        while self.desk.hub.row(slot).phase == Phase::Lingering {
+        while self.desk.hub.row(slot).phase() == Phase::Lingering {
             let row = self.desk.hub.row(slot);
             if row.flags.has(Flags::EOF_SEEN) {
                 self.desk.hub.enter(slot, Phase::Closed);

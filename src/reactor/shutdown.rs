@@ -127,7 +127,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     /// Has one connection finish: what was read is offered, and its handler told.
     pub(super) fn retire(&mut self, slot: u32) {
-        if self.desk.hub.row(slot).phase == Phase::Connecting {
+        if self.desk.hub.row(slot).phase() == Phase::Connecting {
             self.desk.hub.end(slot, CloseReason::Shutdown);
         } else if self.is_retiring(slot) {
             self.conclude(slot);
@@ -137,7 +137,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Whether a connection is yet to be told of the shutdown.
     pub(super) fn is_retiring(&mut self, slot: u32) -> bool {
         let row = self.desk.hub.row(slot);
-        row.phase == Phase::Open && !row.flags.has(Flags::DEAF) && !self.shutdown.is_running()
+        row.phase() == Phase::Open && !row.flags.has(Flags::DEAF) && !self.shutdown.is_running()
     }
 
     /// Offers what was already read until it is taken or declined, even to one that had paused,
@@ -157,7 +157,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             }
         }
         self.desk.hub.change_wants(slot, |row| row.flags.set(Flags::DEAF));
-        if self.desk.hub.row(slot).phase == Phase::Open {
+        if self.desk.hub.row(slot).phase() == Phase::Open {
             self.call(slot, Callback::Shutdown, Answers::AtOnce, |handler, cx| {
                 handler.on_shutdown(cx)
             });
@@ -167,7 +167,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// Asserts that a shutdown leaves nobody out, but for those who first have answers to send.
     pub(super) fn check_told(&self) {
         const TOLD: Flags = Flags::DEAF.with(Flags::HELD);
-        let is_told = |row: &Outbound| row.phase != Phase::Open || row.flags.has(TOLD);
+        let is_told = |row: &Outbound| row.phase() != Phase::Open || row.flags.has(TOLD);
         let mut rows = self.desk.hub.rows.iter();
         let is_right = self.shutdown.is_running() || rows.all(|(_, row)| is_told(row));
         assert!(is_right, "somebody is not told of the shutdown");
@@ -176,7 +176,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
     /// The time to finish has run out. Of those that linger, all was delivered.
     fn abort_all(&mut self) {
         for slot in self.all_slots() {
-            if self.desk.hub.row(slot).phase == Phase::Lingering {
+            if self.desk.hub.row(slot).phase() == Phase::Lingering {
                 self.desk.hub.end(slot, CloseReason::Shutdown);
             } else {
                 self.desk.hub.abort(slot, CloseReason::Shutdown);

@@ -114,10 +114,10 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
                 continue;
             }
             row.flags.clear(Flags::DIRTY);
-            match row.phase {
+            match row.phase() {
                 Phase::Connecting => self.check_connecting(slot),
                 Phase::Open | Phase::Flushing | Phase::Lingering => {
-                    if row.phase == Phase::Flushing {
+                    if row.phase() == Phase::Flushing {
                         self.drop_rest(slot); // it will not be offered any more
                     }
                     let row = self.desk.hub.row(slot);
@@ -186,13 +186,13 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let hub = &mut self.desk.hub;
         let row = hub.row(slot);
         if row.outbox.is_some() {
-            if row.phase == Phase::Flushing {
+            if row.phase() == Phase::Flushing {
                 let deadline = row.phase_since() + hub.limits.flush;
                 hub.agenda.by(slot, deadline);
             }
             return;
         }
-        match row.phase {
+        match row.phase() {
             Phase::Open if row.flags.has(Flags::FINISHING) => {
                 let has_peer_ended = row.flags.has(Flags::EOF_TOLD);
                 if row.flags.insert(Flags::FINISHED) {
@@ -230,7 +230,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
 
     fn linger(&mut self, slot: u32) {
         let hub = &mut self.desk.hub;
-        if hub.row(slot).phase != Phase::Flushing {
+        if hub.row(slot).phase() != Phase::Flushing {
             return;
         }
         hub.enter(slot, Phase::Lingering);
@@ -259,8 +259,8 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
             }
             row.flags.clear(Flags::DRAINED);
             // It may have been written to since, and then drains once more.
-            if row.phase != Phase::Open || row.outbox_len() > self.desk.hub.limits.outbox_low_bytes
-            {
+            let is_low = row.outbox_len() <= self.desk.hub.limits.outbox_low_bytes;
+            if row.phase() != Phase::Open || !is_low {
                 continue;
             }
             const FULL: Flags = Flags::ABOVE_HIGH.with(Flags::HELD);

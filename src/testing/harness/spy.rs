@@ -85,7 +85,7 @@ impl Notes {
         if callback == Callback::Eof {
             self.deaf = Some("no input comes after its end");
         }
-        self.is_closing |= !is_ok || cx.hub.rows[cx.id().slot() as usize].phase > Phase::Open;
+        self.is_closing |= !is_ok || cx.hub.rows[cx.id().slot() as usize].phase() > Phase::Open;
         if self.is_closing {
             self.deaf = Some("no input comes after a close");
         }
