@@ -34,19 +34,10 @@ pub(super) struct Course {
     pub(super) void: usize,
     /// Whether the handler that the stage is open for is being called.
     pub(super) is_calling: bool,
-    /// What the next turn begins with, so that it need not ask.
-    outlook: Outlook,
-    /// When the last one ended.
+    /// The [outlook](Reactor::outlook), which changes where all steps are taken, or between turns.
+    outlook: Time,
+    /// When the last turn ended.
     now: Time,
-}
-
-/// What there is to do without an edge. It changes where all steps are taken, or between turns.
-#[derive(Clone, Copy)]
-struct Outlook {
-    /// Whether a list holds work, so that the reactor must not sleep.
-    has_work: bool,
-    /// The nearest deadline that is no connection's; [`Time::MAX`] is never.
-    next: Time,
 }
 
 impl<M: 'static, P: Platform> Reactor<M, P> {
@@ -131,7 +122,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         let edges = course.found - course.void;
         self.note_turn(edges, course.now.nanos_since(self.desk.hub.now));
         let is_stopped = self.shutdown.is_stopped();
-        Turn { edges, has_work: course.outlook.has_work, is_stopped }
+        Turn { edges, has_work: course.outlook == Time::ZERO, is_stopped }
     }
 
     /// The steps for everything else than usual requests.
@@ -155,35 +146,36 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.timeout(self.outlook(), self.platform.now()).span()
     }
 
-    /// How long to sleep at this moment: not at all while a list is not empty.
+    /// How long to sleep at this moment.
     #[inline]
-    fn timeout(&self, outlook: Outlook, now: Time) -> Timeout {
-        if outlook.has_work { Timeout::ZERO } else { Timeout::between(now, self.next(outlook)) }
+    fn timeout(&self, outlook: Time, now: Time) -> Timeout {
+        Timeout::between(now, self.next(outlook))
     }
 
-    /// The nearest deadline.
+    /// When there is something to do next, without an edge.
     #[inline]
-    fn next(&self, outlook: Outlook) -> Time {
-        outlook.next.min(self.desk.hub.agenda.next())
+    fn next(&self, outlook: Time) -> Time {
+        outlook.min(self.desk.hub.agenda.next())
     }
 
     /// Whether all steps are to be taken in this turn. While too much is buffered they are in each,
     /// as the outlook depends on since when nothing has left.
     #[inline]
-    fn is_due(&self, outlook: Outlook) -> bool {
+    fn is_due(&self, outlook: Time) -> bool {
         let hub = &self.desk.hub;
-        hub.wants_work || hub.budget.is_over() || self.next(outlook) <= hub.now
+        hub.wants_work || !hub.budget.is_calm() || self.next(outlook) <= hub.now
     }
 
     /// The outlook for the next turn, in which all steps are taken if there is work already.
-    fn look_ahead(&mut self) -> Outlook {
-        let outlook = self.outlook();
-        self.desk.hub.wants_work = outlook.has_work || self.is_restless();
-        outlook
+    fn look_ahead(&mut self) -> Time {
+        self.desk.hub.wants_work = self.has_work() || self.is_restless();
+        self.outlook()
     }
 
-    fn outlook(&self) -> Outlook {
-        Outlook { has_work: self.has_work(), next: self.next_apart() }
+    /// When there is something to do without an edge, leaving aside what connections wait for: at
+    /// once ([`Time::ZERO`]) while a list holds work, or at the nearest deadline.
+    fn outlook(&self) -> Time {
+        if self.has_work() { Time::ZERO } else { self.next_apart() }
     }
 
     /// The nearest deadline that is no connection's.
@@ -216,12 +208,13 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         self.note_stall(nanos);
     }
 
-    fn check_in_debug(&self, outlook: Outlook) {
+    fn check_in_debug(&self, outlook: Time) {
         if cfg!(debug_assertions) {
             self.check();
-            let is_seen = self.has_work() == outlook.has_work && outlook.next <= self.next_apart();
+            let is_seen =
+                if self.has_work() { outlook == Time::ZERO } else { outlook <= self.next_apart() };
             assert!(is_seen, "there is more to do than the next turn will see");
-            let wants_work = outlook.has_work || self.is_restless();
+            let wants_work = self.has_work() || self.is_restless();
             assert_eq!(self.desk.hub.wants_work, wants_work, "whether all steps are to be taken");
         }
     }
