@@ -52,11 +52,13 @@ impl Budget {
     /// Whether everybody may read.
     #[inline]
     pub(crate) fn is_calm(&self) -> bool {
-        debug_assert_eq!(self.is_calm, !self.is_over() && self.permit.is_none());
+        let is_calm = !self.is_over() && self.permit.is_none();
+        debug_assert_eq!(self.is_calm, is_calm, "whether the budget is calm is kept");
         self.is_calm
     }
 
-    /// Something has changed that decides about it.
+    /// Something has changed that decides about it. (Above the limit nothing is calm, whoever has
+    /// the permit.)
     #[inline]
     fn judge_calm(&mut self) {
         self.is_calm = !self.is_over() && self.permit.is_none();
@@ -102,7 +104,6 @@ impl Budget {
         }
         if self.permit.is_none() && self.starved.is_empty() {
             self.permit = Some(slot);
-            self.judge_calm();
             return true;
         }
         self.starved.push_back(slot);
@@ -133,7 +134,6 @@ impl Budget {
         }
         if self.permit.is_none() {
             self.permit = self.starved.pop_front();
-            self.judge_calm();
             return self.permit;
         }
         None // its holder is the only one who may read, and does not wait
