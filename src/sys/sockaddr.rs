@@ -71,6 +71,7 @@ pub(super) fn read(name: &sockaddr_storage, len: socklen_t) -> NetAddr {
 }
 
 /// As [`read`], in place of another address.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))] // where `accept` asks
 #[inline(always)] // on the way of every connection
 pub(super) fn read_into(address: &mut NetAddr, name: &sockaddr_storage, len: socklen_t) {
     match read_v4(name, len) {
