@@ -283,7 +283,7 @@ impl<M: 'static> Handle<M> {
     /// # Panics
     /// If there is no reactor of this number.
     pub fn load(&self, reactor: usize) -> usize {
-        self.shared.posts[reactor].ledger.load.load(Ordering::Relaxed)
+        self.shared.posts[reactor].ledger.load.0.load(Ordering::Relaxed)
     }
 
     /// Says which addresses may connect from now on, and send datagrams. Connections that are
@@ -307,7 +307,7 @@ impl<M: 'static> Handle<M> {
     pub fn metrics_of(&self, reactor: usize) -> Metrics {
         let post = &self.shared.posts[reactor];
         let letters_refused = post.letters_refused.load(Ordering::Relaxed);
-        Metrics::of(&post.ledger, self.load(reactor) as u64, letters_refused)
+        Metrics::of(&post.ledger, letters_refused)
     }
 
     fn post(&self, reactor: usize, letter: Letter<M>) -> Result<(), Refused<Letter<M>>> {
@@ -382,12 +382,12 @@ impl<M: 'static> Handle<M> {
     /// Counts one connection more of the reactor whose ledger this is.
     pub(crate) fn count_opened(&self, ledger: &Ledger) {
         self.shared.open.fetch_add(1, Ordering::Relaxed);
-        ledger.load.fetch_add(1, Ordering::Relaxed);
+        ledger.load.0.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts one connection less; where a listener anywhere waits for that, all are woken.
     pub(crate) fn count_closed(&self, ledger: &Ledger) {
-        ledger.load.fetch_sub(1, Ordering::Relaxed);
+        ledger.load.0.fetch_sub(1, Ordering::Relaxed);
         let open = self.shared.open.fetch_sub(1, Ordering::SeqCst) - 1;
         if open < self.shared.accept_below.load(Ordering::SeqCst)
             && self.shared.accept_below.swap(0, Ordering::SeqCst) > 0

@@ -15,12 +15,10 @@ pub(crate) struct Budget {
     max: usize,
     /// When a byte last left, or the limit was passed.
     progress: Time,
-    /// Who may read on above the limit.
+    /// Who may read on; nobody unless the limit is passed.
     permit: Option<u32>,
     /// Who waits to be read, in order.
     starved: VecDeque<u32>,
-    /// Whether the limit is not passed and nobody has the permit: kept, as every request asks.
-    is_calm: bool,
 }
 
 impl Budget {
@@ -32,7 +30,6 @@ impl Budget {
             progress: Time::ZERO,
             permit: None,
             starved: VecDeque::new(),
-            is_calm: true,
         }
     }
 
@@ -52,16 +49,8 @@ impl Budget {
     /// Whether everybody may read.
     #[inline]
     pub(crate) fn is_calm(&self) -> bool {
-        let is_calm = !self.is_over() && self.permit.is_none();
-        debug_assert_eq!(self.is_calm, is_calm, "whether the budget is calm is kept");
-        self.is_calm
-    }
-
-    /// Something has changed that decides about it. (Above the limit nothing is calm, whoever has
-    /// the permit.)
-    #[inline]
-    fn judge_calm(&mut self) {
-        self.is_calm = !self.is_over() && self.permit.is_none();
+        debug_assert!(self.is_over() || self.permit.is_none(), "a permit that nobody needs");
+        !self.is_over()
     }
 
     #[inline]
@@ -69,7 +58,6 @@ impl Budget {
         let was_over = self.is_over();
         self.used += bytes;
         self.most = self.most.max(self.used);
-        self.judge_calm();
         if self.is_over() && !was_over {
             self.progress = now;
             log::debug!("{} bytes are buffered: reading one connection at a time", self.used);
@@ -82,7 +70,9 @@ impl Budget {
         if bytes > 0 {
             self.used -= bytes;
             self.progress = now;
-            self.judge_calm();
+            if !self.is_over() {
+                self.permit = None;
+            }
         }
     }
 
@@ -120,7 +110,6 @@ impl Budget {
     pub(crate) fn pass_on(&mut self, slot: u32) {
         if self.has_permit(slot) {
             self.permit = None;
-            self.judge_calm();
         }
     }
 
@@ -128,8 +117,6 @@ impl Budget {
     /// the permit.
     pub(crate) fn next_admitted(&mut self) -> Option<u32> {
         if !self.is_over() {
-            self.permit = None;
-            self.judge_calm();
             return self.starved.pop_front();
         }
         if self.permit.is_none() {

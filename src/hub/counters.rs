@@ -2,7 +2,7 @@
 //!
 //! One table says it all: the name of a count, what it means, and how Prometheus calls it. The
 //! reactor's thread adds to a [`Ledger`], which any thread may look at: that costs it nothing more
-//! than numbers of its own would.
+//! than numbers of its own would. One number is everybody's: the [`Load`].
 
 use std::fmt;
 use std::sync::atomic::AtomicUsize;
@@ -11,6 +11,12 @@ use super::pulse::Pulse;
 use super::reason::{CloseReason, Deadline};
 use crate::base::count::Count;
 use crate::base::histogram::Histograph;
+
+/// Connections open in the reactor, by which new ones are placed. Whoever hands one over counts it:
+/// so it has a line of the cache to itself, as the others are written all the time.
+#[derive(Default)]
+#[repr(align(64))]
+pub(crate) struct Load(pub(crate) AtomicUsize);
 
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $name:ident => $metric:literal,)+) => {
@@ -38,8 +44,7 @@ macro_rules! counters {
         #[derive(Default)]
         pub(crate) struct Ledger {
             $(pub(crate) $name: Count,)+
-            /// Connections open in the reactor. Whoever hands one over counts it.
-            pub(crate) load: AtomicUsize,
+            pub(crate) load: Load,
             pub(crate) buffered_bytes: Count,
             pub(crate) buffered_bytes_most: Count,
             pub(crate) turn_time: Histograph,

@@ -94,6 +94,7 @@ impl Hub {
 
     #[inline(always)] // on the way of every connection
     pub(crate) fn enter(&mut self, slot: u32, phase: Phase) {
+        // (The level is asked for without the call that `log_enabled` makes where it is high.)
         let is_waiting = self.rows[slot as usize].flags.has(Flags::STARVED);
         if is_waiting || self.budget.has_permit(slot) || log::max_level() >= Level::Trace {
             self.enter_unusual(slot, phase);

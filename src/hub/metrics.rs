@@ -1,6 +1,7 @@
 //! What may be known of reactors at work, from any thread, and as Prometheus reads it.
 
 use std::fmt::{self, Write};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::counters::{Counters, Ledger};
@@ -32,11 +33,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn of(ledger: &Ledger, connections: u64, letters_refused: u64) -> Metrics {
+    pub(crate) fn of(ledger: &Ledger, letters_refused: u64) -> Metrics {
         Metrics {
             counters: ledger.counters(),
             letters_refused,
-            connections,
+            connections: ledger.load.0.load(Ordering::Relaxed) as u64,
             buffered_bytes: ledger.buffered_bytes.get(),
             buffered_bytes_most: ledger.buffered_bytes_most.get(),
             turn_time: ledger.turn_time.look(),
@@ -196,7 +197,8 @@ mod tests {
         ledger.count_end(&CloseReason::TimedOut(Deadline::Idle));
         ledger.turn_time.add(1_000_000);
         ledger.turn_time.add(1_000_000_000_000);
-        let text = Metrics::of(&ledger, 7, 0).to_prometheus();
+        ledger.load.0.store(7, Ordering::Relaxed);
+        let text = Metrics::of(&ledger, 0).to_prometheus();
         assert!(text.ends_with('\n'));
         let (mut families, mut family) = (BTreeSet::new(), "");
         for line in text.lines() {
@@ -237,7 +239,8 @@ mod tests {
         ledger.buffered_bytes_most.set(100);
         ledger.turn_time.add(1_000_000);
         ledger.timer_lag.add(1_000_000);
-        let one = || Metrics::of(&ledger, 7, 5);
+        ledger.load.0.store(7, Ordering::Relaxed);
+        let one = || Metrics::of(&ledger, 5);
         let both = one().and(one()).and(one());
         assert_eq!((both.counters.turns, both.letters_refused, both.connections), (9, 15, 21));
         assert_eq!((both.buffered_bytes, both.buffered_bytes_most), (30, 300));
@@ -357,7 +360,8 @@ mod tests {
             ledger.turns.add(3);
             ledger.count_end(&CloseReason::TimedOut(Deadline::Idle));
             ledger.turn_time.add(1_000_000);
-            let metrics = Metrics::of(&ledger, 7, 2);
+            ledger.load.0.store(7, Ordering::Relaxed);
+            let metrics = Metrics::of(&ledger, 2);
             let kept = Kept::default();
             metrics::with_local_recorder(&kept, || metrics.publish());
             let kept = kept.0.lock().unwrap();

@@ -133,7 +133,7 @@ impl Hub {
     pub(crate) fn remove(&mut self, slot: u32) -> Flags {
         let Outbound { outbox, extras, flags, .. } = self.rows.remove(slot as usize);
         if outbox.is_some() || extras.is_some() {
-            self.let_go(outbox, extras);
+            self.give_back(outbox, extras);
         }
         if self.rows.is_empty() {
             self.agenda.wake_nobody();
@@ -143,7 +143,7 @@ impl Hub {
 
     /// What a row held beside itself goes after it.
     #[inline(never)] // as a rule there is none
-    fn let_go(&mut self, outbox: Option<Box<Backlog>>, extras: Option<Box<Extras>>) {
+    fn give_back(&mut self, outbox: Option<Box<Backlog>>, extras: Option<Box<Extras>>) {
         if let Some(extras) = extras {
             self.leave_all(extras.groups);
         }

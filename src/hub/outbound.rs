@@ -196,6 +196,10 @@ impl Outbound {
             "told of an end that was not seen"
         );
         assert!(!flags.has(Flags::HAD_TURN), "a turn that is over is forgotten");
+        let is_timed = [Flags::CLOCK_RUNS, Flags::CLOCK_HELD].map(|clock| flags.has(clock));
+        let has_message = self.phase() == Phase::Open && flags.has(Flags::HEARD);
+        assert!(is_timed == [false; 2] || has_message, "a message where there can be none");
+        assert_ne!(is_timed, [true; 2], "its clock runs and is held");
     }
 }
 
@@ -317,10 +321,10 @@ fn boxed(address: &NetAddr) -> Option<Box<NetAddr>> {
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Flags(u32);
 
-const _: () = assert!(Phase::Open as i8 == 0, "the default");
+const _: () = assert!(Phase::Open as i8 == 0, "facts alone are those of an open one");
 
 impl Flags {
-    /// Where the phase stands: some of these are set unless it is [`Phase::Open`].
+    /// Where the phase stands, above all facts: some of these are set unless it is [`Phase::Open`].
     const NOT_OPEN: Flags = Flags(0xff << 24);
 
     #[inline]

@@ -69,6 +69,7 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         service: Box<dyn Service<M>>,
         spread: Spread,
     ) -> io::Result<NetAddr> {
+        // Without neighbours there is nobody to ask about, for each connection.
         let spread = if self.neighbours.is_some() { spread } else { Spread::Here };
         let listening = Listening { socket: listener, service, spread, rest: None };
         let slot = self.add_endpoint(id, Kind::Listener(listening))?;

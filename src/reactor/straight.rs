@@ -51,12 +51,12 @@ impl<M: 'static, P: Platform> Reactor<M, P> {
         }
     }
 
-    /// Goes past the edge at which something panicked: where that was its handler, this is
-    /// somebody's who is guarded.
+    /// A handler has panicked: its connection ends, and the turn goes past its edge. A panic of our
+    /// own goes on upwards.
     #[cold]
     pub(super) fn go_past(&mut self, course: &mut Course, thrown: Box<dyn Any + Send>) {
         if !std::mem::take(&mut course.is_calling) {
-            resume_unwind(thrown); // of nobody who is guarded: a bug of ours, most likely
+            resume_unwind(thrown);
         }
         let (slot, count) = self.desk.hub.stage.reader();
         self.offered(slot, count, Err(Failure::Panic(message_of(thrown))));

@@ -1,8 +1,8 @@
 //! The turn: its steps in their order, and what leads from one turn to the next.
 //!
 //! Most turns have nothing but usual requests, and end where those are served (`straight`). They
-//! follow each other within one guard and one function, which is what a request pays that comes
-//! alone.
+//! follow each other within one guard and one function, so that a request that comes alone does not
+//! pay for entering and leaving them.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};

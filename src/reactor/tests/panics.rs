@@ -37,6 +37,7 @@ fn a_panic_in_any_callback_ends_that_connection_only() {
             limits.outbox_low_bytes = 1;
             limits.outbox_high_bytes = 2;
         });
+        rig.world.set_manners(Manners { short_read_drains: true, ..Manners::default() });
         let victim = Rc::new(Cell::new(None));
         let chosen = victim.clone();
         let script = script(move |cx, event| {
@@ -397,6 +398,7 @@ fn a_decoder_that_answers_frames_of_nothing_ends_its_own_connection_only() {
 #[test]
 fn after_a_panic_the_turn_goes_on_with_the_next_edge() {
     let mut rig = Rig::new();
+    rig.world.set_manners(Manners { short_read_drains: true, ..Manners::default() });
     rig.serve(|cx, event| {
         assert_ne!(*event, Event::Bytes(b"bad"), "as it should");
         echo(cx, event)
@@ -411,6 +413,44 @@ fn after_a_panic_the_turn_goes_on_with_the_next_edge() {
     assert_eq!(answers, [&b"good"[..], b"", b"good", b"", b"good"]);
     let was_reset: Vec<_> = peers.iter().map(Peer::was_reset).collect();
     assert_eq!(was_reset, [false, true, false, true, false]);
+}
+
+#[test]
+fn after_a_panic_a_run_goes_on_with_the_next_edge_and_turn() {
+    let mut rig = Rig::new();
+    rig.world.set_manners(Manners { short_read_drains: true, ..Manners::default() });
+    let peers: Rc<RefCell<Vec<Peer>>> = Rc::default();
+    let others = peers.clone();
+    // The first has three others served in each of five turns, of whom the second panics.
+    rig.serve(move |cx, event| {
+        match event {
+            Event::Bytes(b"go") => drop(cx.set_timer(0, ms(5))),
+            Event::Timer(5) => cx.handle().shutdown(secs(1)),
+            Event::Timer(number) => {
+                let peers = others.borrow();
+                let victim = &peers[3 + *number as usize];
+                peers[1].send(b"good");
+                match number % 2 {
+                    0 => drop(victim.send(b"bad")),
+                    _ => victim.finish(),
+                }
+                peers[2].send(b"good");
+                cx.set_timer(number + 1, ms(5));
+            }
+            Event::Bytes(b"bad") => panic!("as it should"),
+            Event::Eof(_) => panic!("as it should, too"),
+            Event::Bytes(b"good") => return echo(cx, event),
+            _ => {}
+        }
+        plain(cx, event)
+    });
+    peers.borrow_mut().extend((0..8).map(|_| rig.connect()));
+    peers.borrow()[0].send(b"go");
+    rig.reactor.run().unwrap();
+    assert_eq!(rig.reactor.counters().panics, 5);
+    let peers = peers.borrow();
+    assert!(peers[1..3].iter().all(|peer| peer.receive() == b"good".repeat(5)));
+    assert!(peers[3..].iter().all(Peer::was_reset));
 }
 
 #[test]

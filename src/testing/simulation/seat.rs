@@ -185,7 +185,6 @@ pub(super) fn seats(
     let placements = [Placement::RoundRobin, Placement::LeastLoaded];
     let placement = placements[rng.below(2) as usize];
     let mut circle = Neighbours::circle(count, placement, limits.mailbox).into_iter();
-    let spread = if count > 1 { Spread::Over } else { Spread::Here };
     let addresses = if simulation.is_own() { 1 } else { 2 };
     let addresses = &[places::inet(), places::unix()][..addresses];
     let endpoints: Vec<_> = addresses.iter().map(|_| handle.next_endpoint()).collect();
@@ -204,7 +203,7 @@ pub(super) fn seats(
         for (&endpoint, listener) in endpoints.iter().zip(listeners) {
             let make = simulation.handler(book, rng.next_u64());
             let doorman = Doorman { book: book.clone(), make, client_at };
-            reactor.add_listener(endpoint, listener, Box::new(doorman), spread)?;
+            reactor.add_listener(endpoint, listener, Box::new(doorman), Spread::Over)?;
         }
         if host == 0 && !simulation.is_own() {
             for address in [places::inet(), places::unix_datagrams()] {

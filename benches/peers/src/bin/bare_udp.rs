@@ -18,6 +18,8 @@ const BATCH: usize = 128;
 const BYTES: usize = 2048;
 /// As many as every Linux with UDP_SEGMENT takes.
 const SEGMENTS: usize = 64;
+/// A run is one datagram until it is cut, and no larger than one may be.
+const RUN_BYTES: usize = 65_507;
 
 fn main() {
     let socket = peers::datagrams();
@@ -150,6 +152,7 @@ impl Batch {
                 && other.sin_addr.s_addr == from.sin_addr.s_addr
                 && self.came[*at].msg_len == len
         };
-        if len == 0 { 1 } else { (first..self.count).take(SEGMENTS).take_while(is_like).count() }
+        let most = SEGMENTS.min(RUN_BYTES / len.max(1) as usize);
+        if len == 0 { 1 } else { (first..self.count).take(most).take_while(is_like).count() }
     }
 }
